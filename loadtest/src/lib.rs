@@ -1,0 +1,1 @@
+//! Simulators of Exchange, an identity provider, Apple and Google, arrivals of mail, faults from one seed, and the ledger that judges.

@@ -1,0 +1,2 @@
+//! Starts the simulators as a process of their own.
+fn main() {}
