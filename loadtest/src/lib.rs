@@ -1,1 +1,2 @@
 //! Simulators of Exchange, an identity provider, Apple and Google, arrivals of mail, faults from one seed, and the ledger that judges.
+pub mod witness;
