@@ -1,2 +1,4 @@
 //! Simulators of Exchange, an identity provider, Apple and Google, arrivals of mail, faults from one seed, and the ledger that judges.
+
+pub mod tls;
 pub mod witness;
