@@ -1,1 +1,14 @@
-//! x
+//! Postrider's edges: they carry out what the core decides, towards Exchange, Apple, Google, the database, phones and operators.
+
+pub mod api;
+pub mod apns;
+pub mod autodiscover;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod ews;
+pub mod fcm;
+pub mod http;
+pub mod push_sender;
+pub mod store;
+pub mod telemetry;

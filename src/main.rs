@@ -1,2 +1,3 @@
-//! x
-fn main(){}
+//! The `postrider` program.
+
+fn main() {}

@@ -3,8 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -47,13 +46,11 @@ impl Authority {
     pub fn new() -> Self {
         install_provider();
         let mut params = CertificateParams::default();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "Load test root (throw-away)");
+        params.distinguished_name.push(DnType::CommonName, "Load test root (throw-away)");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let root = CertifiedIssuer::self_signed(params, generate_key())
-            .expect("fixed parameters and a fresh P-256 key always make a certificate");
+        let root =
+            CertifiedIssuer::self_signed(params, generate_key()).expect("fixed parameters and a fresh P-256 key always make a certificate");
         Self { root }
     }
 
@@ -85,12 +82,8 @@ impl Authority {
     /// A client's configuration that trusts this authority and nobody else.
     pub fn client_config(&self, alpn: &[&[u8]]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
-        roots
-            .add(self.root.der().clone())
-            .expect("a root made here is a valid trust anchor");
-        let mut config = ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        roots.add(self.root.der().clone()).expect("a root made here is a valid trust anchor");
+        let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         config
     }
@@ -101,15 +94,9 @@ impl Authority {
         (certificate.pem(), key.serialize_pem())
     }
 
-    fn server_config_valid_until(
-        &self,
-        names: &[&str],
-        alpn: &[&[u8]],
-        until_year: i32,
-    ) -> ServerConfig {
+    fn server_config_valid_until(&self, names: &[&str], alpn: &[&[u8]], until_year: i32) -> ServerConfig {
         let (certificate, key) = self.issue(names, until_year);
-        let chain: Vec<CertificateDer<'static>> =
-            vec![certificate.der().clone(), self.root.der().clone()];
+        let chain: Vec<CertificateDer<'static>> = vec![certificate.der().clone(), self.root.der().clone()];
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -125,18 +112,14 @@ impl Authority {
     fn issue(&self, names: &[&str], until_year: i32) -> (rcgen::Certificate, KeyPair) {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names are host names or addresses");
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "Load test simulator");
+        params.distinguished_name.push(DnType::CommonName, "Load test simulator");
         params.not_before = date_time_ymd(2019, 1, 1);
         params.not_after = date_time_ymd(until_year, 1, 1);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         let key = generate_key();
-        let certificate = params
-            .signed_by(&key, &self.root)
-            .expect("fixed parameters and a fresh P-256 key always make a certificate");
+        let certificate = params.signed_by(&key, &self.root).expect("fixed parameters and a fresh P-256 key always make a certificate");
         (certificate, key)
     }
 }
@@ -151,10 +134,7 @@ mod tests {
     use rustls_pki_types::ServerName;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    async fn handshake(
-        server: ServerConfig,
-        client: ClientConfig,
-    ) -> Result<Option<Vec<u8>>, std::io::Error> {
+    async fn handshake(server: ServerConfig, client: ClientConfig) -> Result<Option<Vec<u8>>, std::io::Error> {
         let (near, far) = tokio::io::duplex(64 * 1024);
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
         let serving = tokio::spawn(async move {
@@ -164,9 +144,7 @@ mod tests {
             }
         });
         let name = ServerName::try_from("localhost").unwrap();
-        let mut stream = tokio_rustls::TlsConnector::from(Arc::new(client))
-            .connect(name, near)
-            .await?;
+        let mut stream = tokio_rustls::TlsConnector::from(Arc::new(client)).connect(name, near).await?;
         let mut one = [0_u8; 1];
         stream.read_exact(&mut one).await?;
         let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
@@ -182,11 +160,7 @@ mod tests {
         assert_eq!(agreed.unwrap().as_deref(), Some(ALPN_H2));
         let silent = authority.server_config(&["localhost"], &[]);
         let agreed = handshake(silent, authority.client_config(&[ALPN_H2])).await;
-        assert_eq!(
-            agreed.unwrap(),
-            None,
-            "a server without ALPN agrees on nothing"
-        );
+        assert_eq!(agreed.unwrap(), None, "a server without ALPN agrees on nothing");
     }
 
     #[tokio::test]

@@ -1,0 +1,1 @@
+//! Parts for tests: stores in memory, a clock in stopped time, scripted edges, the store conformance suite.

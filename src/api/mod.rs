@@ -1,0 +1,1 @@
+//! HTTP API for phones, mobile-management servers and administrators.

@@ -1,0 +1,1 @@
+//! Finds the Exchange server of a mailbox.

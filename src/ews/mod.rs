@@ -1,0 +1,1 @@
+//! Exchange Web Services: the mail source for Exchange Server.

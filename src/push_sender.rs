@@ -1,0 +1,1 @@
+//! Hands a push to the provider of its device.

@@ -1,0 +1,1 @@
+//! The database: chooses the store by the configured URL.
