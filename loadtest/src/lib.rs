@@ -2,3 +2,4 @@
 
 pub mod tls;
 pub mod witness;
+pub mod world;
