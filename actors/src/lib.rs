@@ -2,6 +2,7 @@
 
 pub mod ids;
 pub mod ports;
+pub mod settings;
 pub mod snapshot;
 pub mod time;
 

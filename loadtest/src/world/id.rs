@@ -42,10 +42,7 @@ impl Signature {
         let name = format!("{instance:016x}/{smtp}");
         let guid = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_DNS, name.as_bytes());
         let key = guid.as_u64_pair().0;
-        Self {
-            guid: guid.to_string(),
-            key,
-        }
+        Self { guid: guid.to_string(), key }
     }
 
     pub(super) fn item_id(&self, item: ItemNumber) -> String {
@@ -100,14 +97,8 @@ impl Signature {
     /// Reads a sync state back; `None` when it is damaged or another mailbox's.
     pub(super) fn read_sync_state(&self, state: &str) -> Option<SyncMark> {
         let bytes = STANDARD.decode(state).ok()?;
-        let part = |at: usize| -> Option<u64> {
-            Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
-        };
-        let mark = SyncMark {
-            epoch: part(0)?,
-            created: part(8)?,
-            changed: part(16)?,
-        };
+        let part = |at: usize| -> Option<u64> { Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?)) };
+        let mark = SyncMark { epoch: part(0)?, created: part(8)?, changed: part(16)? };
         (self.sync_state(mark) == state).then_some(mark)
     }
 
@@ -143,40 +134,24 @@ mod tests {
     #[test]
     fn ids_are_120_characters_read_back_and_belong_to_one_mailbox_and_run() {
         let anna = Signature::new(1, "anna@corp.example");
-        let item = ItemNumber {
-            generation: 3,
-            number: 77,
-        };
+        let item = ItemNumber { generation: 3, number: 77 };
         let id = anna.item_id(item);
         assert_eq!(id.len(), 120);
         assert!(id.starts_with("AAMk"));
         assert_eq!(anna.read_item_id(&id), Some(item));
-        assert_eq!(
-            Signature::new(2, "anna@corp.example").read_item_id(&id),
-            None
-        );
-        assert_eq!(
-            Signature::new(1, "bob@corp.example").read_item_id(&id),
-            None
-        );
+        assert_eq!(Signature::new(2, "anna@corp.example").read_item_id(&id), None);
+        assert_eq!(Signature::new(1, "bob@corp.example").read_item_id(&id), None);
         assert_eq!(anna.read_item_id("AAMk"), None);
     }
 
     #[test]
     fn a_damaged_sync_state_is_not_read() {
         let anna = Signature::new(1, "anna@corp.example");
-        let mark = SyncMark {
-            epoch: 1,
-            created: 50_000,
-            changed: 60_000,
-        };
+        let mark = SyncMark { epoch: 1, created: 50_000, changed: 60_000 };
         let state = anna.sync_state(mark);
         assert_eq!(anna.read_sync_state(&state), Some(mark));
         assert_eq!(anna.read_sync_state(&state[..state.len() - 4]), None);
         assert_eq!(anna.read_sync_state(""), None);
-        assert_eq!(
-            Signature::new(2, "anna@corp.example").read_sync_state(&state),
-            None
-        );
+        assert_eq!(Signature::new(2, "anna@corp.example").read_sync_state(&state), None);
     }
 }

@@ -53,17 +53,9 @@ pub struct MailSpec {
 
 impl MailSpec {
     /// An unread mail of normal importance.
-    pub fn new(
-        sender_name: impl Into<String>,
-        subject: impl Into<String>,
-        preview: impl Into<String>,
-    ) -> Self {
+    pub fn new(sender_name: impl Into<String>, subject: impl Into<String>, preview: impl Into<String>) -> Self {
         let sender_name = sender_name.into();
-        let local: String = sender_name
-            .chars()
-            .filter(char::is_ascii_alphanumeric)
-            .collect::<String>()
-            .to_ascii_lowercase();
+        let local: String = sender_name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
         let local = if local.is_empty() { "sender" } else { &local };
         Self {
             sender_address: format!("{local}@partner.example"),

@@ -39,9 +39,7 @@ enum Arrival {
 
 impl fmt::Debug for Mailbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mailbox")
-            .field("smtp", &self.smtp)
-            .finish_non_exhaustive()
+        f.debug_struct("Mailbox").field("smtp", &self.smtp).finish_non_exhaustive()
     }
 }
 
@@ -53,10 +51,7 @@ impl Mailbox {
             smtp,
             group: AtomicUsize::new(0),
             witness,
-            state: Mutex::new(State {
-                inbox: Inbox::new(signature),
-                sinks: Vec::new(),
-            }),
+            state: Mutex::new(State { inbox: Inbox::new(signature), sinks: Vec::new() }),
         }
     }
 
@@ -110,11 +105,7 @@ impl Mailbox {
         found.sort_unstable_by(|a, b| b.cmp(a));
         let total = found.len();
         let page = found.iter().take(max);
-        (
-            page.filter_map(|&(_, number)| state.inbox.view(number))
-                .collect(),
-            total,
-        )
+        (page.filter_map(|&(_, number)| state.inbox.view(number)).collect(), total)
     }
 
     /// What changed since `sync_state`.
@@ -189,9 +180,7 @@ impl Mailbox {
                 let old = Some(name.clone());
                 self.tell(&mut state, &[(EventKind::Moved, name)], old);
             }
-            Gone::Read | Gone::Deleted => {
-                self.tell(&mut state, &[(EventKind::Deleted, name)], None)
-            }
+            Gone::Read | Gone::Deleted => self.tell(&mut state, &[(EventKind::Deleted, name)], None),
         }
         Ok(())
     }
@@ -248,10 +237,7 @@ impl Mailbox {
                 self.tell(&mut state, &[created, (EventKind::NewMail, name)], None);
             }
             Arrival::MovedIn => {
-                let elsewhere = ItemName {
-                    id: format!("{}=", &id[..id.len() - 8]),
-                    change_key: name.change_key.clone(),
-                };
+                let elsewhere = ItemName { id: format!("{}=", &id[..id.len() - 8]), change_key: name.change_key.clone() };
                 self.tell(&mut state, &[(EventKind::Moved, name)], Some(elsewhere));
             }
             Arrival::Copied(_) => self.tell(&mut state, &[(EventKind::Created, name)], None),
@@ -270,21 +256,9 @@ impl Mailbox {
         let old = old.map(Arc::new);
         let mut events: Vec<Event> = items
             .iter()
-            .map(|(kind, name)| Event {
-                kind: *kind,
-                at,
-                item: Some(Arc::new(name.clone())),
-                old_item: old.clone(),
-                unread: None,
-            })
+            .map(|(kind, name)| Event { kind: *kind, at, item: Some(Arc::new(name.clone())), old_item: old.clone(), unread: None })
             .collect();
-        events.push(Event {
-            kind: EventKind::Modified,
-            at,
-            item: None,
-            old_item: None,
-            unread: Some(unread),
-        });
+        events.push(Event { kind: EventKind::Modified, at, item: None, old_item: None, unread: Some(unread) });
         state.sinks.retain(|sink| {
             let Some(sink) = sink.upgrade() else {
                 return false;

@@ -41,9 +41,7 @@ pub struct World {
 
 impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("World")
-            .field("mailboxes", &self.addresses().len())
-            .finish_non_exhaustive()
+        f.debug_struct("World").field("mailboxes", &self.addresses().len()).finish_non_exhaustive()
     }
 }
 
@@ -55,11 +53,7 @@ impl World {
 
     /// An empty world whose item ids depend on `instance` alone: two runs of one number make the same ids.
     pub fn with_instance(witness: Arc<dyn Witness>, instance: u64) -> Arc<Self> {
-        Arc::new(Self {
-            instance,
-            witness,
-            mailboxes: RwLock::default(),
-        })
+        Arc::new(Self { instance, witness, mailboxes: RwLock::default() })
     }
 
     /// Whoever is told what happens here.
@@ -70,10 +64,7 @@ impl World {
     /// Makes an empty mailbox; false when the address has one already. Addresses do not mind case.
     pub fn add_mailbox(&self, smtp: &str) -> bool {
         let smtp = smtp.to_ascii_lowercase();
-        let mut all = self
-            .mailboxes
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.mailboxes.write().unwrap_or_else(PoisonError::into_inner);
         if all.contains_key(&smtp) {
             return false;
         }
@@ -87,21 +78,13 @@ impl World {
     /// # Errors
     /// [`WorldError::NoSuchMailbox`].
     pub fn mailbox(&self, smtp: &str) -> Result<Arc<Mailbox>, WorldError> {
-        let all = self
-            .mailboxes
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        all.get(&smtp.to_ascii_lowercase())
-            .cloned()
-            .ok_or(WorldError::NoSuchMailbox)
+        let all = self.mailboxes.read().unwrap_or_else(PoisonError::into_inner);
+        all.get(&smtp.to_ascii_lowercase()).cloned().ok_or(WorldError::NoSuchMailbox)
     }
 
     /// All addresses, sorted.
     pub fn addresses(&self) -> Vec<String> {
-        let all = self
-            .mailboxes
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let all = self.mailboxes.read().unwrap_or_else(PoisonError::into_inner);
         let mut addresses: Vec<String> = all.keys().cloned().collect();
         addresses.sort();
         addresses
@@ -120,12 +103,7 @@ impl World {
     ///
     /// # Errors
     /// [`WorldError::NoSuchMailbox`].
-    pub fn move_in(
-        &self,
-        smtp: &str,
-        mail: MailSpec,
-        received_at: Timestamp,
-    ) -> Result<String, WorldError> {
+    pub fn move_in(&self, smtp: &str, mail: MailSpec, received_at: Timestamp) -> Result<String, WorldError> {
         Ok(self.mailbox(smtp)?.move_in(mail, received_at))
     }
 
@@ -158,8 +136,7 @@ impl World {
     /// # Errors
     /// Both kinds of [`WorldError`].
     pub fn delete(&self, smtp: &str, item_id: &str) -> Result<(), WorldError> {
-        self.mailbox(smtp)?
-            .remove(item_id, crate::witness::Gone::Deleted)
+        self.mailbox(smtp)?.remove(item_id, crate::witness::Gone::Deleted)
     }
 
     /// The owner moves a mail to another folder.
@@ -167,8 +144,7 @@ impl World {
     /// # Errors
     /// Both kinds of [`WorldError`].
     pub fn move_out(&self, smtp: &str, item_id: &str) -> Result<(), WorldError> {
-        self.mailbox(smtp)?
-            .remove(item_id, crate::witness::Gone::Moved)
+        self.mailbox(smtp)?.remove(item_id, crate::witness::Gone::Moved)
     }
 
     /// Lays `count` read mails of the past years into the inbox, as if they had always been there: nobody is notified and the

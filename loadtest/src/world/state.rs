@@ -55,39 +55,16 @@ pub(super) struct Inbox {
 
 impl Inbox {
     pub(super) fn new(signature: Signature) -> Self {
-        Self {
-            signature,
-            epoch: 1,
-            generation: 1,
-            last: 0,
-            items: BTreeMap::new(),
-            changes: BTreeMap::new(),
-            forgotten: 0,
-            unread: 0,
-        }
+        Self { signature, epoch: 1, generation: 1, last: 0, items: BTreeMap::new(), changes: BTreeMap::new(), forgotten: 0, unread: 0 }
     }
 
     /// Adds an item and returns its number.
-    pub(super) fn add(
-        &mut self,
-        mail: Arc<MailSpec>,
-        received_at: Timestamp,
-        origin: Option<u64>,
-    ) -> u64 {
+    pub(super) fn add(&mut self, mail: Arc<MailSpec>, received_at: Timestamp, origin: Option<u64>) -> u64 {
         let is_read = mail.is_read;
         let number = self.next();
         self.unread += u64::from(!is_read);
-        self.items.insert(
-            number,
-            Item {
-                received_at,
-                is_read,
-                version: 1,
-                changed: 0,
-                origin: origin.unwrap_or(number),
-                mail: Some(mail),
-            },
-        );
+        self.items
+            .insert(number, Item { received_at, is_read, version: 1, changed: 0, origin: origin.unwrap_or(number), mail: Some(mail) });
         number
     }
 
@@ -101,9 +78,7 @@ impl Inbox {
             self.items.insert(
                 number,
                 Item {
-                    received_at: now
-                        .saturating_sub(SignedDuration::from_hours(hours))
-                        .unwrap_or(now),
+                    received_at: now.saturating_sub(SignedDuration::from_hours(hours)).unwrap_or(now),
                     is_read,
                     version: 1,
                     changed: 0,
@@ -158,11 +133,7 @@ impl Inbox {
     /// The number behind an id of this inbox.
     pub(super) fn number(&self, id: &str) -> Result<u64, WorldError> {
         match self.signature.read_item_id(id) {
-            Some(item)
-                if item.generation == self.generation && self.items.contains_key(&item.number) =>
-            {
-                Ok(item.number)
-            }
+            Some(item) if item.generation == self.generation && self.items.contains_key(&item.number) => Ok(item.number),
             _ => Err(WorldError::NoSuchItem),
         }
     }
@@ -175,10 +146,7 @@ impl Inbox {
     /// The id and change key of an item, whether it is there or was.
     pub(super) fn name(&self, number: u64) -> ItemName {
         let version = self.items.get(&number).map_or(0, |item| item.version);
-        ItemName {
-            id: self.id(number),
-            change_key: self.signature.change_key(self.name_of(number), version),
-        }
+        ItemName { id: self.id(number), change_key: self.signature.change_key(self.name_of(number), version) }
     }
 
     /// The item as clients read it.
@@ -191,11 +159,7 @@ impl Inbox {
             received_at: item.received_at,
             is_read: item.is_read,
             mail: item.mail.clone().unwrap_or_else(old_mail),
-            internet_message_id: format!(
-                "<{:x}.{}@partner.example>",
-                item.origin,
-                self.signature.short_name()
-            ),
+            internet_message_id: format!("<{:x}.{}@partner.example>", item.origin, self.signature.short_name()),
         })
     }
 
@@ -203,22 +167,12 @@ impl Inbox {
     pub(super) fn mail(&self, number: u64) -> Option<(Arc<MailSpec>, Timestamp, u64)> {
         let item = self.items.get(&number)?;
         let mail = item.mail.clone().unwrap_or_else(old_mail);
-        let mail = if mail.is_read == item.is_read {
-            mail
-        } else {
-            Arc::new(MailSpec {
-                is_read: item.is_read,
-                ..MailSpec::clone(&mail)
-            })
-        };
+        let mail = if mail.is_read == item.is_read { mail } else { Arc::new(MailSpec { is_read: item.is_read, ..MailSpec::clone(&mail) }) };
         Some((mail, item.received_at, item.origin))
     }
 
     fn name_of(&self, number: u64) -> ItemNumber {
-        ItemNumber {
-            generation: self.generation,
-            number,
-        }
+        ItemNumber { generation: self.generation, number }
     }
 
     fn next(&mut self) -> u64 {
@@ -254,12 +208,6 @@ impl Inbox {
 /// What every mail of the past reads like.
 fn old_mail() -> Arc<MailSpec> {
     static MAIL: OnceLock<Arc<MailSpec>> = OnceLock::new();
-    let mail = MAIL.get_or_init(|| {
-        Arc::new(MailSpec::new(
-            "An Old Friend",
-            "A mail of years ago",
-            "Nobody is to hear of this again.",
-        ))
-    });
+    let mail = MAIL.get_or_init(|| Arc::new(MailSpec::new("An Old Friend", "A mail of years ago", "Nobody is to hear of this again.")));
     Arc::clone(mail)
 }

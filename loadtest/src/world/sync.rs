@@ -39,46 +39,26 @@ pub struct SyncStateRefused;
 
 impl Inbox {
     /// What happened since `state`; everything when there is none.
-    pub(super) fn sync(
-        &self,
-        state: Option<&str>,
-        max: usize,
-    ) -> Result<SyncPage, SyncStateRefused> {
+    pub(super) fn sync(&self, state: Option<&str>, max: usize) -> Result<SyncPage, SyncStateRefused> {
         let mut mark = match state {
-            None => SyncMark {
-                epoch: self.epoch,
-                created: 0,
-                changed: self.last,
-            },
+            None => SyncMark { epoch: self.epoch, created: 0, changed: self.last },
             Some(state) => self.accepted(state)?,
         };
         let mut changes = Vec::new();
-        let is_last = self.tell_changes(&mut mark, max, &mut changes)
-            && self.tell_created(&mut mark, max, &mut changes);
-        Ok(SyncPage {
-            changes,
-            sync_state: self.signature.sync_state(mark),
-            is_last,
-        })
+        let is_last = self.tell_changes(&mut mark, max, &mut changes) && self.tell_created(&mut mark, max, &mut changes);
+        Ok(SyncPage { changes, sync_state: self.signature.sync_state(mark), is_last })
     }
 
     fn accepted(&self, state: &str) -> Result<SyncMark, SyncStateRefused> {
-        let mark = self
-            .signature
-            .read_sync_state(state)
-            .ok_or(SyncStateRefused)?;
-        let usable = mark.epoch == self.epoch
-            && mark.changed >= self.forgotten
-            && mark.created <= self.last
-            && mark.changed <= self.last;
+        let mark = self.signature.read_sync_state(state).ok_or(SyncStateRefused)?;
+        let usable = mark.epoch == self.epoch && mark.changed >= self.forgotten && mark.created <= self.last && mark.changed <= self.last;
         usable.then_some(mark).ok_or(SyncStateRefused)
     }
 
     /// Tells changes of known items; false when the page is full before the end.
     fn tell_changes(&self, mark: &mut SyncMark, max: usize, page: &mut Vec<SyncChange>) -> bool {
         for (&at, &change) in self.changes.range(mark.changed + 1..) {
-            let (Change::Updated(number) | Change::ReadFlag(number) | Change::Deleted(number)) =
-                change;
+            let (Change::Updated(number) | Change::ReadFlag(number) | Change::Deleted(number)) = change;
             if number <= mark.created {
                 if page.len() >= max {
                     return false;
@@ -93,11 +73,7 @@ impl Inbox {
 
     /// Tells items that the client does not know; false when the page is full before the end.
     fn tell_created(&self, mark: &mut SyncMark, max: usize, page: &mut Vec<SyncChange>) -> bool {
-        for &number in self
-            .items
-            .range(mark.created + 1..)
-            .map(|(number, _)| number)
-        {
+        for &number in self.items.range(mark.created + 1..).map(|(number, _)| number) {
             if page.len() >= max {
                 return false;
             }

@@ -53,9 +53,7 @@ fn a_sync_tells_what_happened_since_and_nothing_twice() {
 #[test]
 fn an_item_that_changes_while_a_client_pages_is_told_once_and_in_its_present_form() {
     let world = world();
-    let ids: Vec<String> = (0..5)
-        .map(|n| world.deliver(ANNA, mail(&format!("m{n}"))).unwrap())
-        .collect();
+    let ids: Vec<String> = (0..5).map(|n| world.deliver(ANNA, mail(&format!("m{n}"))).unwrap()).collect();
     let (words, state, last) = since(&world, None, 2);
     assert_eq!((words.len(), last), (2, false));
     world.mark_read(ANNA, &ids[0]).unwrap();
@@ -94,10 +92,7 @@ fn a_mailbox_move_renames_every_item_and_refuses_the_states_handed_out() {
     let (_, state, _) = since(&world, None, 512);
     world.move_mailbox(ANNA).unwrap();
     let mailbox = world.mailbox(ANNA).unwrap();
-    assert_eq!(
-        mailbox.sync(Some(&state), 512).unwrap_err(),
-        SyncStateRefused
-    );
+    assert_eq!(mailbox.sync(Some(&state), 512).unwrap_err(), SyncStateRefused);
     assert!(mailbox.item(&old).is_none());
     assert_eq!(world.delete(ANNA, &old), Err(WorldError::NoSuchItem));
     let (found, total) = mailbox.received_since(None, 10);
@@ -142,10 +137,7 @@ fn subscribers_hear_each_cause_as_exchange_tells_it() {
     let world = world();
     let heard = Arc::new(Heard::default());
     let sink: Arc<dyn EventSink> = heard.clone();
-    world
-        .mailbox(ANNA)
-        .unwrap()
-        .subscribe(Arc::downgrade(&sink));
+    world.mailbox(ANNA).unwrap().subscribe(Arc::downgrade(&sink));
     let id = world.deliver(ANNA, mail("one")).unwrap();
     world.mark_read(ANNA, &id).unwrap();
     world.mark_read(ANNA, &id).unwrap();
@@ -153,15 +145,6 @@ fn subscribers_hear_each_cause_as_exchange_tells_it() {
     world.move_mailbox(ANNA).unwrap();
     world.deliver(ANNA, mail("two")).unwrap();
     let told = heard.0.lock().unwrap().clone();
-    let expected = [
-        "CreatedEvent",
-        "NewMailEvent",
-        "folder 1",
-        "ModifiedEvent",
-        "folder 0",
-        "DeletedEvent",
-        "folder 0",
-        "moved",
-    ];
+    let expected = ["CreatedEvent", "NewMailEvent", "folder 1", "ModifiedEvent", "folder 0", "DeletedEvent", "folder 0", "moved"];
     assert_eq!(told, expected);
 }
