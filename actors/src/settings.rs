@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Default of [`Settings::cutoff_default`]: 12 hours.
+/// `pushDowngradeCutoffSec` of a device that names none: 12 hours.
 pub const CUTOFF_DEFAULT: Duration = Duration::from_secs(43_200);
 /// Largest `pushDowngradeCutoffSec`: 3 days.
 pub const CUTOFF_MAX: Duration = Duration::from_secs(259_200);

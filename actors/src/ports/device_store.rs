@@ -20,6 +20,8 @@ pub struct Recipient {
     pub device: DeviceId,
     /// Its registration.
     pub generation: Generation,
+    /// Where room for its pushes is asked for.
+    pub channel: Channel,
     /// Those of the asked event keys that have a row for it already.
     pub known: Vec<EventKey>,
 }

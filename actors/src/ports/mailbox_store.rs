@@ -57,6 +57,8 @@ pub struct NewDelivery {
     pub received_at: Timestamp,
     /// How many mails this row stands for: 1, or more on the oldest row of a very large burst; 0 for a badge.
     pub count: u32,
+    /// The sweep leaves it alone until then: it is in the hands of whoever commits it.
+    pub next_at: Timestamp,
     /// After this it is not worth sending.
     pub expires_at: Timestamp,
 }
