@@ -1,5 +1,6 @@
 //! Simulators of Exchange, an identity provider, Apple and Google, arrivals of mail, faults from one seed, and the ledger that judges.
 
+pub mod ledger;
 pub mod tls;
 pub mod witness;
 pub mod world;
