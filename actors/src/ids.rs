@@ -46,6 +46,17 @@ number_id!(
     SyncSeq(i64)
 );
 
+impl ShardId {
+    /// The shard of an address among `shards` of them: FNV-1a over its bytes, so that every store and every version agrees.
+    #[must_use]
+    pub fn of_address(address: &Smtp, shards: u16) -> Self {
+        let hash =
+            address.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        // The low bits of FNV-1a alone spread short, similar addresses badly; the high half is folded in.
+        Self(u16::try_from((hash ^ (hash >> 32)) % u64::from(shards.max(1))).unwrap_or(0))
+    }
+}
+
 /// The epoch of a shard's ownership: `(timeline << 40) | assign_ver`; stamped on a mailbox row it is the mailbox's fence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fence(pub i64);
