@@ -1,1 +1,2 @@
 //! Parts for tests: stores in memory, a clock in stopped time, scripted edges, the store conformance suite.
+pub mod memory;
