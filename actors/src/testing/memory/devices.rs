@@ -13,9 +13,11 @@ use crate::time::Timestamp;
 impl DeviceStore for MemoryStore {
     async fn recipients(&self, mailbox: MailboxId, events: &[EventKey]) -> Result<Vec<Recipient>, StoreError> {
         self.call(Call::Recipients, |model, _| {
+            let Some(tenant) = model.mailboxes.get(&mailbox).map(|row| row.tenant.clone()) else { return Vec::new() };
             let of = |(device, row): (&DeviceId, &super::DeviceRow)| Recipient {
                 device: *device,
                 generation: row.generation,
+                channel: Channel { tenant: tenant.clone(), provider: row.provider, app: row.app.clone() },
                 known: events.iter().copied().filter(|event| model.events.contains_key(&(mailbox, *device, *event))).collect(),
             };
             model.devices_of(mailbox).map(of).collect()

@@ -95,7 +95,7 @@ fn insert(model: &mut Model, entry: &Commit, new: &NewDelivery, now: Timestamp) 
         reason: None,
         attempts: 0,
         refused: false,
-        next_at: now,
+        next_at: new.next_at,
         expires_at: new.expires_at,
         created_at: now,
         settled_at: None,
