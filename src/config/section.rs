@@ -1,0 +1,200 @@
+//! Declares a section of the configuration: its keys, their meaning, defaults and ranges, in one place.
+
+use super::setting::{Context, Setting};
+
+/// Declares a struct that is a section of the configuration.
+///
+/// ```ignore
+/// section! {
+///     /// What the section is for (Markdown; stands in the reference).
+///     pub struct Example {
+///         /// What the key means.
+///         pub calls: u32 = 10, within 1..=100;
+///         /// Without a default the key must be set, unless its type is `Option`, `Vec`, a map or a section of defaults.
+///         pub file: PathBuf;
+///     }
+/// }
+/// ```
+///
+/// The macro writes the struct (with `Debug`, `Clone`) and its [`Setting`] implementation: reading that notes every mistake (unknown keys, wrong types,
+/// ranges), overrides from the environment, and the reference. A type of your own becomes usable with [`choice!`](crate::config::choice) (a fixed set of words) or
+/// by implementing [`Setting`].
+macro_rules! section {
+    (
+        $(#[doc = $doc:expr])*
+        pub struct $name:ident {
+            $(
+                $(#[doc = $field_doc:expr])*
+                pub $field:ident : $type:ty $(= $default:expr)? $(, within $range:expr)? ;
+            )*
+        }
+    ) => {
+        $(#[doc = $doc])*
+        #[derive(Debug, Clone)]
+        pub struct $name {
+            $( $(#[doc = $field_doc])* pub $field: $type, )*
+        }
+
+        impl $crate::config::setting::Setting for $name {
+            fn kind() -> String {
+                "a table".into()
+            }
+
+            fn show(&self) -> String {
+                "a table".into()
+            }
+
+            fn parse(value: &toml::Value) -> Result<Self, String> {
+                let _ = value;
+                Err("is a table of its own and cannot stand here".into())
+            }
+
+            fn read(value: toml::Value, at: &str, context: &mut $crate::config::setting::Context<'_>) -> Option<Self> {
+                let mut table = $crate::config::section::table(value, at, context)?;
+                $(
+                    let path = $crate::config::section::path(at, stringify!($field));
+                    let default: Option<$type> = $crate::config::section::first![$( Some($default), )? None];
+                    let $field: Option<$type> = $crate::config::section::field(&mut table, stringify!($field), &path, default, context);
+                    $( let $field = $field.and_then(|value| $crate::config::setting::within(value, &($range), &path, context.problems)); )?
+                )*
+                $crate::config::section::refuse_rest(table, at, &[$(stringify!($field)),*], context);
+                Some(Self { $($field: $field?,)* })
+            }
+
+            fn absent(at: &str, context: &mut $crate::config::setting::Context<'_>) -> Option<Self> {
+                Self::read(toml::Value::Table(toml::Table::new()), at, context)
+            }
+
+            fn nested() -> Option<$crate::config::setting::Nested> {
+                use $crate::config::setting::{Field, Nested, Setting, Shape};
+                let fields = vec![$({
+                    let default: Option<$type> = $crate::config::section::first![$( Some($default), )? None];
+                    let range: Option<std::ops::RangeInclusive<$type>> = $crate::config::section::first![$( Some($range), )? None];
+                    Field {
+                        key: stringify!($field),
+                        doc: concat!($($field_doc, "\n",)* ""),
+                        kind: <$type as Setting>::kind(),
+                        default: default.as_ref().map(Setting::show),
+                        absent: <$type as Setting>::when_absent(),
+                        range: range.map(|range| (range.start().show(), range.end().show())),
+                        below: <$type as Setting>::nested(),
+                    }
+                }),*];
+                Some(Nested { shape: Shape::Table, doc: concat!($($doc, "\n",)* ""), fields })
+            }
+        }
+    };
+}
+
+/// Takes the first of a list of expressions.
+macro_rules! first {
+    ($first:expr $(, $rest:expr)*) => {
+        $first
+    };
+}
+
+/// Declares an enum whose variants are words of the configuration: `pub enum Format { /// … Text = "text", Json = "json" }`.
+macro_rules! choice {
+    ($(#[doc = $doc:expr])* pub enum $name:ident { $( $(#[doc = $variant_doc:expr])* $variant:ident = $word:literal ),* $(,)? }) => {
+        $(#[doc = $doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $( $(#[doc = $variant_doc])* $variant ),* }
+
+        impl $name {
+            /// The word in the configuration.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $( Self::$variant => $word ),* }
+            }
+        }
+
+        impl $crate::config::setting::Setting for $name {
+            fn kind() -> String {
+                format!("one of {}", [$(concat!("\"", $word, "\"")),*].join(", "))
+            }
+            fn show(&self) -> String {
+                format!("\"{}\"", self.as_str())
+            }
+            fn parse(value: &toml::Value) -> Result<Self, String> {
+                match value.as_str() {
+                    $( Some($word) => Ok(Self::$variant), )*
+                    _ => Err(format!("takes {}", Self::kind())),
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use {choice, first, section};
+
+/// The key below a path.
+#[must_use]
+pub fn path(at: &str, key: &str) -> String {
+    if at.is_empty() { key.to_owned() } else { format!("{at}.{key}") }
+}
+
+/// The value as a table, or a mistake.
+#[must_use]
+pub fn table(value: toml::Value, at: &str, context: &mut Context<'_>) -> Option<toml::Table> {
+    match value {
+        toml::Value::Table(table) => Some(table),
+        other => {
+            context.problems.add(at, format!("is a table with keys of its own, not a value of type {}", other.type_str()));
+            None
+        }
+    }
+}
+
+/// Reads one key: from the environment, else from the file, else its default.
+#[must_use]
+pub fn field<T: Setting>(table: &mut toml::Table, key: &str, path: &str, default: Option<T>, context: &mut Context<'_>) -> Option<T> {
+    let given = table.remove(key);
+    if let Some(text) = context.overrides.take(path) {
+        return from_text(&text, path, context);
+    }
+    match given {
+        Some(value) => T::read(value, path, context),
+        None if T::nested().is_some() && context.overrides.below(path) => T::read(toml::Value::Table(toml::Table::new()), path, context),
+        None => default.or_else(|| T::absent(path, context)),
+    }
+}
+
+/// Reads a value from the environment: as text if the key takes text, else as TOML.
+fn from_text<T: Setting>(text: &str, path: &str, context: &mut Context<'_>) -> Option<T> {
+    let as_text = T::parse(&toml::Value::String(text.to_owned()));
+    let parsed = match (as_text, text.parse::<toml::Value>()) {
+        (Ok(value), _) => Ok(value),
+        (Err(_), Ok(value)) => T::parse(&value),
+        (Err(error), Err(_)) => Err(error),
+    };
+    parsed.map_err(|error| context.problems.add(path, format!("{error} (from the environment)"))).ok()
+}
+
+/// Keys that nobody reads are mistakes; the nearest known key is named.
+pub fn refuse_rest(table: toml::Table, at: &str, known: &[&str], context: &mut Context<'_>) {
+    for (key, _) in table {
+        let nearest =
+            known.iter().map(|known| (distance(&key, known), known)).min().filter(|(distance, known)| *distance <= 2.max(known.len() / 3));
+        let hint = match nearest {
+            Some((_, known)) => format!("is not a key here; did you mean `{known}`?"),
+            None => format!("is not a key here; known are {}", known.join(", ")),
+        };
+        context.problems.add(path(at, &key), hint);
+    }
+}
+
+/// Edits between two words (Levenshtein).
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in right.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[right.len()]
+}
