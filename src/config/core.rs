@@ -15,7 +15,7 @@ fn core() -> Settings {
 
 section! {
     /// The defaults suit a node with 10,000 mailboxes; the timings of the cluster are checked against each other.
-    pub struct Core {
+    pub struct Core with defaults {
         /// After a push, further mails of the mailbox within this time share the next one. `"0s"`: every collection pushes at once.
         pub window: Duration = core().window;
         /// How long the first mail after quiet waits, for server rules to move it.

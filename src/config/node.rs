@@ -6,7 +6,7 @@ use super::section::section;
 
 section! {
     /// A node is one process on one machine.
-    pub struct Node {
+    pub struct Node with defaults {
         /// The node's name: one machine, over all lives of its process. Shown in logs, metrics and the cluster's tables.
         pub name: String = "node-1".into();
         /// How long SIGTERM waits for what is under way.

@@ -16,13 +16,14 @@ use super::setting::{Context, Setting};
 /// }
 /// ```
 ///
-/// The macro writes the struct (with `Debug`, `Clone`) and its [`Setting`] implementation: reading that notes every mistake (unknown keys, wrong types,
-/// ranges), overrides from the environment, and the reference. A type of your own becomes usable with [`choice!`](crate::config::choice) (a fixed set of words) or
-/// by implementing [`Setting`].
+/// A section whose keys may all stay away says `pub struct Name with defaults { … }` and gets a `Default`.
+/// The macro writes the struct (with `Debug`, `Clone`, `PartialEq`) and its [`Setting`] implementation: reading that notes every mistake (unknown keys, wrong types,
+/// ranges), overrides from the environment, and the reference. A type of your own becomes usable with `choice!` (a fixed set of words), `by_text!` (it has
+/// `TryFrom<String, Error = String>` and `Display`) or by implementing [`Setting`].
 macro_rules! section {
     (
         $(#[doc = $doc:expr])*
-        pub struct $name:ident {
+        pub struct $name:ident $(with $all:ident)? {
             $(
                 $(#[doc = $field_doc:expr])*
                 pub $field:ident : $type:ty $(= $default:expr)? $(, within $range:expr)? ;
@@ -30,10 +31,12 @@ macro_rules! section {
         }
     ) => {
         $(#[doc = $doc])*
-        #[derive(Debug, Clone)]
+        #[derive(Debug, Clone, PartialEq)]
         pub struct $name {
             $( $(#[doc = $field_doc])* pub $field: $type, )*
         }
+
+        $crate::config::section::all_defaults! { $($all)? $name { $($field : $type $(= $default)?),* } }
 
         impl $crate::config::setting::Setting for $name {
             fn kind() -> String {
@@ -86,6 +89,18 @@ macro_rules! section {
     };
 }
 
+/// Implements `Default` for a section whose keys all have one.
+macro_rules! all_defaults {
+    (defaults $name:ident { $($field:ident : $type:ty $(= $default:expr)?),* }) => {
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $crate::config::section::first![$($default,)? <$type as Default>::default()],)* }
+            }
+        }
+    };
+    ($name:ident { $($rest:tt)* }) => {};
+}
+
 /// Takes the first of a list of expressions.
 macro_rules! first {
     ($first:expr $(, $rest:expr)*) => {
@@ -125,7 +140,27 @@ macro_rules! choice {
     };
 }
 
-pub(crate) use {choice, first, section};
+/// Makes a type that has `TryFrom<String, Error = String>` and `Display` usable in a section: `by_text!(Network, "a network, such as \"10.0.0.0/8\"")`.
+#[allow(unused_macros, reason = "for component files")]
+macro_rules! by_text {
+    ($name:ty, $kind:expr) => {
+        impl $crate::config::setting::Setting for $name {
+            fn kind() -> String {
+                $kind.into()
+            }
+            fn show(&self) -> String {
+                toml::Value::String(self.to_string()).to_string()
+            }
+            fn parse(value: &toml::Value) -> Result<Self, String> {
+                let text = value.as_str().ok_or_else(|| format!("takes {}", $kind))?;
+                Self::try_from(text.to_owned())
+            }
+        }
+    };
+}
+
+#[allow(unused_imports, reason = "for component files")]
+pub(crate) use {all_defaults, by_text, choice, first, section};
 
 /// The key below a path.
 #[must_use]

@@ -8,7 +8,7 @@ use super::section::section;
 
 section! {
     /// The embedded database of one node: no server to install. A second process on the same file takes over once the first is gone.
-    pub struct Store {
+    pub struct Store with defaults {
         /// The SQLite file; its folder must exist. Beside it lie the write-ahead log and the lock file of the process that owns it.
         pub path: PathBuf = "postrider.db".into();
         /// Deadline of one statement.

@@ -30,7 +30,7 @@ choice! {
 
 section! {
     /// Logs go to standard error. `RUST_LOG` overrides the level; the HTTP libraries never log below `info`, because they would print tokens.
-    pub struct Telemetry {
+    pub struct Telemetry with defaults {
         /// How log lines look.
         pub format: Format = Format::Text;
         /// The least important lines that are written.
