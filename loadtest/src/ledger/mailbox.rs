@@ -89,15 +89,7 @@ pub(super) struct Mailbox {
 impl Mailbox {
     pub(super) fn deliver(&mut self, hash: ShortHash, at: Tick, to_announce: bool) {
         let index = self.mails.len() as u32;
-        self.mails.push(Mail {
-            hash,
-            delivered: at,
-            hinted: None,
-            to_announce,
-            gone: false,
-            open_to_both: false,
-            announced: Vec::new(),
-        });
+        self.mails.push(Mail { hash, delivered: at, hinted: None, to_announce, gone: false, open_to_both: false, announced: Vec::new() });
         self.by_hash.insert(hash, index);
         if to_announce {
             self.open.push(index);
@@ -111,8 +103,7 @@ impl Mailbox {
 
     /// Returns whether the mail was known and there until now.
     pub(super) fn gone(&mut self, hash: ShortHash) -> bool {
-        self.mail(hash)
-            .is_some_and(|mail| !std::mem::replace(&mut mail.gone, true))
+        self.mail(hash).is_some_and(|mail| !std::mem::replace(&mut mail.gone, true))
     }
 
     pub(super) fn unread_again(&mut self, hash: ShortHash) {
@@ -135,14 +126,7 @@ impl Mailbox {
     }
 
     /// Adds a phone, or takes its registration again: that counts as use, and what was forgotten is remembered.
-    pub(super) fn register(
-        &mut self,
-        token: u64,
-        shown: &str,
-        cutoff_ms: i64,
-        at: Tick,
-        at_ms: i64,
-    ) -> u16 {
+    pub(super) fn register(&mut self, token: u64, shown: &str, cutoff_ms: i64, at: Tick, at_ms: i64) -> u16 {
         if let Some(index) = self.phones.iter().position(|phone| phone.token == token) {
             let phone = &mut self.phones[index];
             if std::mem::replace(&mut phone.forgotten, false) {
@@ -177,18 +161,8 @@ impl Mailbox {
     }
 
     /// Books a push that the provider accepted for `phone`; `late_after` is the window and two seconds, in microseconds.
-    pub(super) fn push(
-        &mut self,
-        phone: u16,
-        push: &Push<'_>,
-        id: u64,
-        at: Tick,
-        late_after: u64,
-    ) -> Judged {
-        let mut judged = Judged {
-            too_much_content: self.too_much_content(phone, push),
-            ..Judged::default()
-        };
+    pub(super) fn push(&mut self, phone: u16, push: &Push<'_>, id: u64, at: Tick, late_after: u64) -> Judged {
+        let mut judged = Judged { too_much_content: self.too_much_content(phone, push), ..Judged::default() };
         if let Some(phone) = self.phones.get_mut(usize::from(phone)) {
             phone.badge = push.badge.or(phone.badge);
         }
@@ -211,15 +185,7 @@ impl Mailbox {
         judged
     }
 
-    fn name(
-        &mut self,
-        index: u32,
-        phone: u16,
-        id: u64,
-        at: Tick,
-        late_after: u64,
-        judged: &mut Judged,
-    ) {
+    fn name(&mut self, index: u32, phone: u16, id: u64, at: Tick, late_after: u64, judged: &mut Judged) {
         let mail = &mut self.mails[index as usize];
         if !mail.to_announce && !mail.open_to_both {
             judged.unwanted += 1;
@@ -237,15 +203,7 @@ impl Mailbox {
     }
 
     /// "You have 20 new mails" with 16 hashes stands for the next four older ones that the phone had not heard of.
-    fn count_older(
-        &mut self,
-        oldest: u32,
-        more: u32,
-        phone: u16,
-        at: Tick,
-        late_after: u64,
-        judged: &mut Judged,
-    ) {
+    fn count_older(&mut self, oldest: u32, more: u32, phone: u16, at: Tick, late_after: u64, judged: &mut Judged) {
         let mut left = more;
         for mail in self.mails[..oldest as usize].iter_mut().rev() {
             if left == 0 {
@@ -285,10 +243,7 @@ impl Mailbox {
             && !mail.gone
             && !phone.forgotten
             && mail.delivered >= phone.since
-            && !mail
-                .announced
-                .iter()
-                .any(|(who, _)| usize::from(*who) == index)
+            && !mail.announced.iter().any(|(who, _)| usize::from(*who) == index)
     }
 
     /// Pairs of mail and phone for which a push is still owed. Forgets about settled mails, so that asking often is cheap.
@@ -300,11 +255,7 @@ impl Mailbox {
             let before = missing.len();
             for (number, phone) in phones.iter().enumerate() {
                 if Self::owed(mail, number, phone) {
-                    missing.push(Missing {
-                        hash: mail.hash,
-                        phone: number as u16,
-                        delivered: mail.delivered,
-                    });
+                    missing.push(Missing { hash: mail.hash, phone: number as u16, delivered: mail.delivered });
                 }
             }
             // Without a phone nothing is owed yet, nor will be: a phone is owed what comes after it.

@@ -39,13 +39,12 @@ impl MisuseBook {
 
     pub(super) fn counts(&self) -> Vec<MisuseCount> {
         let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry =
-            |(&(server, rule), entry): (&(&'static str, &'static str), &Entry)| MisuseCount {
-                server: server.to_owned(),
-                rule: rule.to_owned(),
-                count: entry.count,
-                examples: entry.examples.clone(),
-            };
+        let entry = |(&(server, rule), entry): (&(&'static str, &'static str), &Entry)| MisuseCount {
+            server: server.to_owned(),
+            rule: rule.to_owned(),
+            count: entry.count,
+            examples: entry.examples.clone(),
+        };
         rules.iter().map(entry).collect()
     }
 }

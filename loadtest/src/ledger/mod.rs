@@ -45,15 +45,9 @@ struct Shard {
 
 impl Shard {
     fn new() -> Self {
-        let histogram = || {
-            Histogram::new_with_bounds(1, LATENCY_CEILING_US, 2)
-                .expect("one microsecond to ten minutes at two digits are fair bounds")
-        };
-        Self {
-            mailboxes: HashMap::new(),
-            from_hint: histogram(),
-            from_delivery: histogram(),
-        }
+        let histogram =
+            || Histogram::new_with_bounds(1, LATENCY_CEILING_US, 2).expect("one microsecond to ten minutes at two digits are fair bounds");
+        Self { mailboxes: HashMap::new(), from_hint: histogram(), from_delivery: histogram() }
     }
 }
 
@@ -158,9 +152,7 @@ impl Ledger {
     fn place(&self, token: &str) -> Option<Place> {
         let key = self.token_key(token);
         let part = self.places[key as usize % SHARDS].read();
-        part.unwrap_or_else(PoisonError::into_inner)
-            .get(&key)
-            .cloned()
+        part.unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
     }
 
     /// Enters a phone, or its registration once more. From here on it is owed every mail; registering counts as use.
@@ -178,16 +170,9 @@ impl Ledger {
             self.with_mailbox(&before.mailbox, |former| former.forget(before.phone));
         }
         let tick = self.tick(at);
-        let phone = self.with_mailbox(&mailbox, |books| {
-            books.register(key, &shortened(&device.token), cutoff_ms, tick, at_ms)
-        });
-        let place = Place {
-            mailbox: mailbox.into(),
-            phone,
-        };
-        let mut part = self.places[key as usize % SHARDS]
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let phone = self.with_mailbox(&mailbox, |books| books.register(key, &shortened(&device.token), cutoff_ms, tick, at_ms));
+        let place = Place { mailbox: mailbox.into(), phone };
+        let mut part = self.places[key as usize % SHARDS].write().unwrap_or_else(PoisonError::into_inner);
         part.insert(key, place);
     }
 
@@ -216,10 +201,7 @@ impl Ledger {
             },
             1,
         );
-        add(
-            &totals.badge_pushes,
-            u64::from(push.kind == PushKind::Badge),
-        );
+        add(&totals.badge_pushes, u64::from(push.kind == PushKind::Badge));
         if let Some(badge) = push.badge {
             totals.last_badge.store(badge, Ordering::Relaxed);
         }
@@ -262,8 +244,7 @@ impl Ledger {
         if push.kind != PushKind::Mail || at < due {
             return;
         }
-        self.sample_due_us
-            .store(at + SAMPLE_EVERY_US, Ordering::Relaxed);
+        self.sample_due_us.store(at + SAMPLE_EVERY_US, Ordering::Relaxed);
         if let Ok(mut sample) = self.sample.try_lock() {
             *sample = Some(String::from_utf8_lossy(push.payload).into_owned());
         }
@@ -272,9 +253,7 @@ impl Ledger {
     /// A provider refused a push, by design or by fault; `reason` is the provider's own word.
     pub fn push_refused(&self, provider: Provider, status: u16, reason: &str) {
         let mut refusals = locked(&self.refusals);
-        *refusals
-            .entry((provider, status, reason.into()))
-            .or_default() += 1;
+        *refusals.entry((provider, status, reason.into())).or_default() += 1;
     }
 
     /// How many pairs of mail and phone still wait for their push.
@@ -401,9 +380,7 @@ impl Witness for Ledger {
         add(&self.totals.mails, 1);
         add(&self.totals.to_announce, u64::from(mail.to_announce));
         let (hash, at) = (ShortHash::of_item(&mail.item_id), self.tick(mail.at));
-        self.with_mailbox(&mail.mailbox, |books| {
-            books.deliver(hash, at, mail.to_announce)
-        });
+        self.with_mailbox(&mail.mailbox, |books| books.deliver(hash, at, mail.to_announce));
     }
 
     fn mail_gone(&self, mailbox: &str, item_id: &str, _why: Gone) {

@@ -48,33 +48,15 @@ impl Story {
             preview: String::new(),
             to_announce,
         });
-        self.ledger
-            .hint_on_wire("ann@example.com", id, self.at(at_ms + 10));
+        self.ledger.hint_on_wire("ann@example.com", id, self.at(at_ms + 10));
     }
 
     fn push(&self, token: &str, id: &str, mails: &[&str], at_ms: u64) {
-        self.push_of(
-            token,
-            id,
-            mails,
-            mails.len() as u32,
-            at_ms,
-            false,
-            Expiry::AtOnce,
-        );
+        self.push_of(token, id, mails, mails.len() as u32, at_ms, false, Expiry::AtOnce);
     }
 
     #[expect(clippy::too_many_arguments, reason = "a push is what these tests vary")]
-    fn push_of(
-        &self,
-        token: &str,
-        id: &str,
-        mails: &[&str],
-        count: u32,
-        at_ms: u64,
-        details: bool,
-        expiry: Expiry,
-    ) {
+    fn push_of(&self, token: &str, id: &str, mails: &[&str], count: u32, at_ms: u64, details: bool, expiry: Expiry) {
         let hashes: Vec<_> = mails.iter().map(|id| ShortHash::of_item(id)).collect();
         self.ledger.push_accepted(&Push {
             provider: Provider::Apns,
@@ -115,12 +97,8 @@ fn a_mail_read_or_deleted_before_its_push_is_excused() {
     story.mail("m1", 100, true);
     story.mail("m2", 100, true);
     story.ledger.mail_gone("ann@example.com", "m1", Gone::Read);
-    story
-        .ledger
-        .mail_gone("ann@example.com", "m2", Gone::Deleted);
-    story
-        .ledger
-        .mail_gone("ann@example.com", "m2", Gone::Deleted);
+    story.ledger.mail_gone("ann@example.com", "m2", Gone::Deleted);
+    story.ledger.mail_gone("ann@example.com", "m2", Gone::Deleted);
     let verdict = story.verdict();
     assert_eq!((verdict.lost_count, verdict.gone), (0, 2));
     assert!(verdict.is_clean());
@@ -164,10 +142,7 @@ fn a_mail_without_a_hint_is_announced_but_not_late() {
     });
     story.push("a", "p1", &["m1"], 60_000);
     let verdict = story.verdict();
-    assert_eq!(
-        (verdict.late, verdict.unhinted, verdict.announced),
-        (0, 1, 1)
-    );
+    assert_eq!((verdict.late, verdict.unhinted, verdict.announced), (0, 1, 1));
 }
 
 #[test]
@@ -176,11 +151,7 @@ fn latencies_run_from_the_hint_and_from_the_delivery() {
     story.mail("m1", 100, true);
     story.push("a", "p1", &["m1"], 150);
     let verdict = story.verdict();
-    assert!(
-        (verdict.from_hint.p50_ms - 40.0).abs() < 1.0,
-        "{}",
-        verdict.from_hint
-    );
+    assert!((verdict.from_hint.p50_ms - 40.0).abs() < 1.0, "{}", verdict.from_hint);
     assert!((verdict.from_delivery.p50_ms - 50.0).abs() < 1.0);
 }
 
@@ -194,10 +165,7 @@ fn a_push_that_counts_more_than_it_names_stands_for_the_next_older_ones() {
     story.push_of("a", "p2", &["m5", "m4"], 4, 200, false, Expiry::AtOnce);
     let lost_to_a = |v: &Verdict| v.lost.iter().filter(|lost| lost.device == "a").count();
     let verdict = story.verdict();
-    assert_eq!(
-        verdict.announced, 5,
-        "m2, then m5 m4 and behind them m3 and m1"
-    );
+    assert_eq!(verdict.announced, 5, "m2, then m5 m4 and behind them m3 and m1");
     assert_eq!((lost_to_a(&verdict), verdict.doubled), (0, 0));
     story.push("a", "p3", &["m3"], 300);
     assert_eq!(story.verdict().doubled, 0, "it had been counted, not named");
@@ -218,15 +186,7 @@ fn details_past_the_cut_off_are_too_much_on_arrival_and_by_expiry() {
     assert_eq!(count(), 1, "mail only may always be sent");
     story.push_of("a", "4", &[], 0, 10, true, Expiry::At(T0_MS + HOUR_MS));
     assert_eq!(count(), 1);
-    story.push_of(
-        "a",
-        "5",
-        &[],
-        0,
-        10,
-        true,
-        Expiry::At(T0_MS + HOUR_MS + 2_000),
-    );
+    story.push_of("a", "5", &[], 0, 10, true, Expiry::At(T0_MS + HOUR_MS + 2_000));
     assert_eq!(count(), 2, "the provider may show it past the cut-off");
     story.push_of("a", "6", &[], 0, 10, true, Expiry::Unbounded);
     assert_eq!(count(), 3);
@@ -251,12 +211,7 @@ fn a_forgotten_phone_is_owed_nothing_and_a_returning_one_only_what_comes_after()
     story.mail("m1", 100, true);
     story.push("a", "p1", &["m1"], 150);
     assert_eq!(story.verdict().lost_count, 0);
-    let back = Device {
-        token: "b".to_owned(),
-        provider: Provider::Apns,
-        mailbox: "ann@example.com".to_owned(),
-        cutoff: Duration::ZERO,
-    };
+    let back = Device { token: "b".to_owned(), provider: Provider::Apns, mailbox: "ann@example.com".to_owned(), cutoff: Duration::ZERO };
     story.ledger.device_at(&back, story.at(200), T0_MS);
     assert_eq!(story.verdict().lost_count, 0);
     story.mail("m2", 300, true);
@@ -267,20 +222,11 @@ fn a_forgotten_phone_is_owed_nothing_and_a_returning_one_only_what_comes_after()
 #[test]
 fn a_token_that_another_user_registers_leaves_its_former_mailbox() {
     let story = Story::begin();
-    let moved = Device {
-        token: "b".to_owned(),
-        provider: Provider::Apns,
-        mailbox: "bob@example.com".to_owned(),
-        cutoff: Duration::ZERO,
-    };
+    let moved = Device { token: "b".to_owned(), provider: Provider::Apns, mailbox: "bob@example.com".to_owned(), cutoff: Duration::ZERO };
     story.ledger.device_at(&moved, story.at(50), T0_MS);
     story.mail("m1", 100, true);
     story.push("a", "p1", &["m1"], 150);
-    assert_eq!(
-        story.verdict().lost_count,
-        0,
-        "b hears of bob's mail, not of ann's"
-    );
+    assert_eq!(story.verdict().lost_count, 0, "b hears of bob's mail, not of ann's");
     story.push("b", "p1", &["m1"], 150);
     assert_eq!(story.verdict().unknown_mails, 1);
 }
@@ -290,9 +236,7 @@ fn a_mail_under_a_new_id_is_the_same_mail() {
     let story = Story::begin();
     story.mail("m1", 100, true);
     story.push("a", "p1", &["m1"], 150);
-    story
-        .ledger
-        .mail_renamed("ann@example.com", "m1", "m1-moved");
+    story.ledger.mail_renamed("ann@example.com", "m1", "m1-moved");
     story.push("b", "p2", &["m1-moved"], 150);
     assert_eq!(story.verdict().lost_count, 0);
     story.push("a", "p3", &["m1-moved"], 200);
@@ -326,11 +270,7 @@ fn a_mail_that_became_unread_again_may_be_announced_or_not() {
 fn misuse_is_counted_by_rule_with_examples_and_spoils_the_verdict() {
     let story = Story::begin();
     for n in 0..10 {
-        story.ledger.misuse(Misuse {
-            server: "apns",
-            rule: "bad-topic",
-            detail: format!("case {n}"),
-        });
+        story.ledger.misuse(Misuse { server: "apns", rule: "bad-topic", detail: format!("case {n}") });
     }
     let verdict = story.verdict();
     assert_eq!(verdict.misuse_count(), 10);
@@ -361,12 +301,6 @@ async fn the_verdict_waits_for_what_is_outstanding_but_not_for_ever() {
     story.push("a", "p1", &["m1"], 150);
     story.push("b", "p1", &["m1"], 150);
     let began = tokio::time::Instant::now();
-    assert!(
-        story
-            .ledger
-            .verdict(Duration::from_secs(30))
-            .await
-            .is_clean()
-    );
+    assert!(story.ledger.verdict(Duration::from_secs(30)).await.is_clean());
     assert!(began.elapsed() < Duration::from_secs(1));
 }

@@ -29,13 +29,7 @@ impl Latency {
         if histogram.is_empty() {
             return Self::default();
         }
-        Self {
-            count: histogram.len(),
-            p50_ms: at(0.5),
-            p90_ms: at(0.9),
-            p99_ms: at(0.99),
-            max_ms: histogram.max() as f64 / 1_000.0,
-        }
+        Self { count: histogram.len(), p50_ms: at(0.5), p90_ms: at(0.9), p99_ms: at(0.99), max_ms: histogram.max() as f64 / 1_000.0 }
     }
 }
 
@@ -149,34 +143,15 @@ impl Verdict {
 
     /// Nothing lost, no rule broken, nothing shown that should not be.
     pub fn is_clean(&self) -> bool {
-        self.lost_count == 0
-            && self.misuse.is_empty()
-            && self.too_much_content == 0
-            && self.unwanted == 0
-            && self.unknown_mails == 0
+        self.lost_count == 0 && self.misuse.is_empty() && self.too_much_content == 0 && self.unwanted == 0 && self.unknown_mails == 0
     }
 
     fn rows(&self) -> Vec<(&'static str, String)> {
         let pushes = self.pushes_apns + self.pushes_fcm;
         vec![
-            (
-                "mailboxes / devices",
-                format!("{} / {}", self.mailboxes, self.devices),
-            ),
-            (
-                "mails",
-                format!(
-                    "{} ({} to announce, {} gone again)",
-                    self.mails, self.to_announce, self.gone
-                ),
-            ),
-            (
-                "pushes accepted",
-                format!(
-                    "{pushes} (APNs {}, FCM {}; badge only {})",
-                    self.pushes_apns, self.pushes_fcm, self.badge_pushes
-                ),
-            ),
+            ("mailboxes / devices", format!("{} / {}", self.mailboxes, self.devices)),
+            ("mails", format!("{} ({} to announce, {} gone again)", self.mails, self.to_announce, self.gone)),
+            ("pushes accepted", format!("{pushes} (APNs {}, FCM {}; badge only {})", self.pushes_apns, self.pushes_fcm, self.badge_pushes)),
             ("announced", self.announced.to_string()),
             ("lost", self.lost_count.to_string()),
             ("doubled", self.doubled.to_string()),
@@ -185,9 +160,7 @@ impl Verdict {
             ("announced without hint", self.unhinted.to_string()),
             ("too much content", self.too_much_content.to_string()),
             ("not to be announced", self.unwanted.to_string()),
-            ("unknown mails / devices", {
-                format!("{} / {}", self.unknown_mails, self.unknown_phones)
-            }),
+            ("unknown mails / devices", { format!("{} / {}", self.unknown_mails, self.unknown_phones) }),
             ("badges behind", self.badges_behind.to_string()),
             ("misuse", self.misuse_count().to_string()),
             ("hint to push", self.from_hint.to_string()),
@@ -202,28 +175,15 @@ impl fmt::Display for Verdict {
             writeln!(f, "{name:<24} {value}")?;
         }
         for refusal in &self.refusals {
-            let RefusalCount {
-                provider,
-                status,
-                reason,
-                count,
-            } = refusal;
+            let RefusalCount { provider, status, reason, count } = refusal;
             writeln!(f, "  refused by {provider:<12} {count} x {status} {reason}")?;
         }
         for rule in &self.misuse {
             let example = rule.examples.first().map_or("", String::as_str);
-            writeln!(
-                f,
-                "  MISUSE {:<16} {} x {}: {example}",
-                rule.server, rule.count, rule.rule
-            )?;
+            writeln!(f, "  MISUSE {:<16} {} x {}: {example}", rule.server, rule.count, rule.rule)?;
         }
         for lost in self.lost.iter().take(10) {
-            writeln!(
-                f,
-                "  LOST {} in {} for device {} ({} ms ago)",
-                lost.mail, lost.mailbox, lost.device, lost.age_ms
-            )?;
+            writeln!(f, "  LOST {} in {} for device {} ({} ms ago)", lost.mail, lost.mailbox, lost.device, lost.age_ms)?;
         }
         Ok(())
     }

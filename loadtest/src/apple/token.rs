@@ -1,0 +1,166 @@
+//! Provider tokens: ES256 signatures of known keys, not older than an hour, and not renewed too often.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde::Deserialize;
+
+use super::refusal::{Reason, Refusal};
+
+/// "The token's issued-at time must be within the last hour" (Apple, establishing a token-based connection to APNs).
+const MAX_AGE_S: i64 = 3_600;
+/// Clocks differ; a token from further in the future is not believed.
+const MAX_AHEAD_S: i64 = 300;
+/// Tokens whose signature was checked are remembered, so many at a time.
+const REMEMBERED: usize = 1_024;
+
+#[derive(Deserialize)]
+struct Claims {
+    iss: Option<String>,
+    iat: Option<i64>,
+}
+
+/// A token whose signature and issuer were found good.
+#[derive(Debug)]
+pub(super) struct Provider {
+    text: Box<str>,
+    issued_at_s: i64,
+    revoked: AtomicBool,
+}
+
+struct Key {
+    team: Box<str>,
+    public: DecodingKey,
+}
+
+/// The keys that Apple gave out, and the tokens seen of them.
+pub(super) struct ProviderTokens {
+    keys: RwLock<HashMap<Box<str>, Key>>,
+    seen: RwLock<HashMap<Box<str>, Arc<Provider>>>,
+    min_update: Duration,
+}
+
+/// The token that a connection uses.
+#[derive(Default)]
+pub(super) struct ConnectionToken {
+    current: Option<Arc<Provider>>,
+}
+
+impl ProviderTokens {
+    pub(super) fn new(min_update: Duration) -> Self {
+        Self { keys: RwLock::default(), seen: RwLock::default(), min_update }
+    }
+
+    /// Registers the public half (an uncompressed P-256 point) of a key of `team`.
+    pub(super) fn add_key(&self, kid: &str, team: &str, public_point: &[u8]) {
+        let key = Key { team: team.into(), public: DecodingKey::from_ec_der(public_point) };
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        keys.insert(kid.into(), key);
+    }
+
+    /// From here on every token seen so far counts as expired.
+    pub(super) fn expire_all(&self) {
+        let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner);
+        for token in seen.values() {
+            token.revoked.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Judges the `authorization` header of one request.
+    pub(super) fn check(&self, connection: &mut ConnectionToken, header: Option<&[u8]>, now_s: i64) -> Result<(), Refusal> {
+        let text = bearer(header)?;
+        let provider = match &connection.current {
+            Some(current) if &*current.text == text => Arc::clone(current),
+            _ => self.find(text)?,
+        };
+        provider.fresh(now_s)?;
+        self.not_renewed_too_often(connection, &provider)?;
+        connection.current = Some(provider);
+        Ok(())
+    }
+
+    fn find(&self, text: &str) -> Result<Arc<Provider>, Refusal> {
+        let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(provider) = seen.get(text) {
+            return Ok(Arc::clone(provider));
+        }
+        drop(seen);
+        let provider = Arc::new(self.verify(text)?);
+        let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= REMEMBERED {
+            seen.clear();
+        }
+        seen.insert(text.into(), Arc::clone(&provider));
+        Ok(provider)
+    }
+
+    fn verify(&self, text: &str) -> Result<Provider, Refusal> {
+        let invalid = |detail: &str| Refusal::misuse(Reason::InvalidProviderToken, "invalid-provider-token", detail);
+        let header = jsonwebtoken::decode_header(text).map_err(|_| invalid("not a JWT"))?;
+        if header.alg != Algorithm::ES256 {
+            return Err(invalid("not signed with ES256"));
+        }
+        let kid = header.kid.ok_or_else(|| invalid("no kid"))?;
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let key = keys.get(&*kid).ok_or_else(|| invalid("unknown kid"))?;
+        let mut validation = Validation::new(Algorithm::ES256);
+        validation.required_spec_claims.clear();
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        let claims = jsonwebtoken::decode::<Claims>(text, &key.public, &validation)
+            .map_err(|_| invalid("the signature or the claims are wrong"))?
+            .claims;
+        if claims.iss.as_deref() != Some(&*key.team) {
+            return Err(invalid("iss is not the key's team"));
+        }
+        Ok(Provider { text: text.into(), issued_at_s: claims.iat.ok_or_else(|| invalid("no iat"))?, revoked: AtomicBool::new(false) })
+    }
+
+    /// A connection may change to a token issued `min_update` after the former one, or at any time when that was expired.
+    fn not_renewed_too_often(&self, connection: &ConnectionToken, next: &Arc<Provider>) -> Result<(), Refusal> {
+        let Some(current) = &connection.current else {
+            return Ok(());
+        };
+        let apart_s = next.issued_at_s - current.issued_at_s;
+        let allowed = Arc::ptr_eq(current, next)
+            || current.text == next.text
+            || current.revoked.load(Ordering::Relaxed)
+            || apart_s >= self.min_update.as_secs() as i64;
+        if allowed {
+            return Ok(());
+        }
+        Err(Refusal::misuse(
+            Reason::TooManyProviderTokenUpdates,
+            "provider-token-renewed-too-often",
+            format!("issued {apart_s} s after the former one"),
+        ))
+    }
+}
+
+impl Provider {
+    fn fresh(&self, now_s: i64) -> Result<(), Refusal> {
+        if self.revoked.load(Ordering::Relaxed) {
+            return Err(Refusal::plain(Reason::ExpiredProviderToken));
+        }
+        let age_s = now_s - self.issued_at_s;
+        if age_s > MAX_AGE_S {
+            return Err(Refusal::misuse(Reason::ExpiredProviderToken, "provider-token-not-renewed", format!("{age_s} s old")));
+        }
+        if age_s < -MAX_AHEAD_S {
+            return Err(Refusal::misuse(Reason::InvalidProviderToken, "invalid-provider-token", "issued in the future"));
+        }
+        Ok(())
+    }
+}
+
+fn bearer(header: Option<&[u8]>) -> Result<&str, Refusal> {
+    let missing = || Refusal::misuse(Reason::MissingProviderToken, "missing-provider-token", "no bearer token in the authorization header");
+    let header = std::str::from_utf8(header.ok_or_else(missing)?).map_err(|_| missing())?;
+    match header.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() => Ok(token),
+        _ => Err(missing()),
+    }
+}
