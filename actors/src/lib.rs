@@ -4,6 +4,7 @@ pub mod ids;
 pub mod ports;
 pub mod settings;
 pub mod snapshot;
+pub mod telemetry;
 pub mod time;
 
 #[cfg(any(test, feature = "testing"))]

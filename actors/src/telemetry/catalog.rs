@@ -1,0 +1,131 @@
+//! Declares a metric once: its name, kind, labels with their values and a sentence for the operator; out comes the typed function that records it.
+
+/// A label: a closed set of values, so that the number of series is known. A mailbox or a device is never one.
+pub trait Label: Copy {
+    /// Every value it can have.
+    const VALUES: &'static [&'static str];
+
+    /// This value.
+    fn value(self) -> &'static str;
+}
+
+/// What is counted or measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Observations in buckets.
+    Histogram {
+        /// The upper bounds of the buckets.
+        buckets: Buckets,
+    },
+}
+
+/// Families of buckets, so that graphs of like things have like axes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Buckets {
+    /// Seconds of something that takes milliseconds: a request, a commit.
+    Quick,
+    /// Seconds of something that people notice: from a mail's arrival to its push.
+    Patient,
+    /// How many were taken at once.
+    Count,
+}
+
+impl Buckets {
+    /// The upper bounds.
+    #[must_use]
+    pub fn bounds(self) -> &'static [f64] {
+        match self {
+            Self::Quick => &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0],
+            Self::Patient => &[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 21_600.0],
+            Self::Count => &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0],
+        }
+    }
+}
+
+/// One metric as the catalogue shows it.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Its name in Prometheus.
+    pub name: &'static str,
+    /// What kind it is.
+    pub kind: Kind,
+    /// Its labels and their values.
+    pub labels: &'static [(&'static str, &'static [&'static str])],
+    /// What it says to an operator.
+    pub sentence: &'static str,
+}
+
+/// Declares metrics. Each entry becomes a function of the same name that records it, and a line of the constant `CATALOG`.
+///
+/// ```ignore
+/// catalog! {
+///     /// Pushes that a provider answered.
+///     counter push_answered(provider: Provider, verdict: VerdictClass) = "postrider_push_answered_total";   // fn push_answered(provider, verdict, by: u64)
+///     /// Mailboxes by phase.
+///     gauge mailboxes(phase: Phase) = "postrider_mailboxes";                                                // fn mailboxes(phase, value: f64)
+///     /// Time of one commit.
+///     histogram commit_seconds() = "postrider_commit_seconds", Quick;                                       // fn commit_seconds(value: f64)
+/// }
+/// ```
+///
+/// The names end as Prometheus wants: counters in `_total`, times in `_seconds`, sizes in `_bytes`.
+#[macro_export]
+macro_rules! catalog {
+    ($( $(#[doc = $doc:expr])* $kind:ident $name:ident ( $($label:ident : $type:ty),* ) = $metric:literal $(, $buckets:ident)? ; )*) => {
+        /// Every metric declared here.
+        pub const CATALOG: &[$crate::telemetry::catalog::Metric] = &[$(
+            $crate::telemetry::catalog::Metric {
+                name: $metric,
+                kind: $crate::catalog!(@kind $kind $($buckets)?),
+                labels: &[$((stringify!($label), <$type as $crate::telemetry::catalog::Label>::VALUES)),*],
+                sentence: concat!($($doc),*),
+            }
+        ),*];
+        $( $crate::catalog!(@record $kind $name [$($label : $type),*] $metric [$($doc)*]); )*
+    };
+    (@kind counter) => { $crate::telemetry::catalog::Kind::Counter };
+    (@kind gauge) => { $crate::telemetry::catalog::Kind::Gauge };
+    (@kind histogram $buckets:ident) => {
+        $crate::telemetry::catalog::Kind::Histogram { buckets: $crate::telemetry::catalog::Buckets::$buckets }
+    };
+    (@record counter $name:ident [$($label:ident : $type:ty),*] $metric:literal [$($doc:expr)*]) => {
+        $(#[doc = $doc])*
+        pub fn $name($($label: $type,)* by: u64) {
+            ::metrics::counter!($metric $(, stringify!($label) => <$type as $crate::telemetry::catalog::Label>::value($label))*).increment(by);
+        }
+    };
+    (@record gauge $name:ident [$($label:ident : $type:ty),*] $metric:literal [$($doc:expr)*]) => {
+        $(#[doc = $doc])*
+        pub fn $name($($label: $type,)* value: f64) {
+            ::metrics::gauge!($metric $(, stringify!($label) => <$type as $crate::telemetry::catalog::Label>::value($label))*).set(value);
+        }
+    };
+    (@record histogram $name:ident [$($label:ident : $type:ty),*] $metric:literal [$($doc:expr)*]) => {
+        $(#[doc = $doc])*
+        pub fn $name($($label: $type,)* value: f64) {
+            ::metrics::histogram!($metric $(, stringify!($label) => <$type as $crate::telemetry::catalog::Label>::value($label))*).record(value);
+        }
+    };
+}
+
+/// Declares an enum that is a label: `label! { /// … pub enum Outcome { /// … Done = "done", Failed = "failed" } }`.
+#[macro_export]
+macro_rules! label {
+    ($(#[doc = $doc:expr])* pub enum $name:ident { $( $(#[doc = $variant_doc:expr])* $variant:ident = $word:literal ),* $(,)? }) => {
+        $(#[doc = $doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $( $(#[doc = $variant_doc])* $variant ),* }
+
+        impl $crate::telemetry::catalog::Label for $name {
+            const VALUES: &'static [&'static str] = &[$($word),*];
+
+            fn value(self) -> &'static str {
+                match self { $( Self::$variant => $word ),* }
+            }
+        }
+    };
+}

@@ -1,0 +1,4 @@
+//! What the core tells about itself in numbers.
+
+pub mod catalog;
+pub mod metrics;
