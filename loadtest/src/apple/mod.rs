@@ -20,7 +20,6 @@ use crate::ledger::Ledger;
 use crate::phones::Phones;
 use crate::push_faults::PushFaults;
 
-pub(crate) use payload::says_only_that_there_is_mail;
 pub use refusal::{Reason, Refusal};
 
 use token::ProviderTokens;

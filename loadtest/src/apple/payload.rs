@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::ledger::{PushKind, ShortHash};
+use crate::ledger::{PushKind, ShortHash, says_only_that_there_is_mail};
 
 use super::refusal::{Reason, Refusal};
 
@@ -40,6 +40,7 @@ struct Aps<'a> {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Alert<'a> {
+    #[expect(dead_code, reason = "that it is words is all that matters")]
     Words(#[serde(borrow)] Cow<'a, str>),
     Parts(#[serde(borrow)] Parts<'a>),
 }
@@ -153,22 +154,10 @@ impl Alert<'_> {
     /// Whether it says only that there is mail; anything else counts as details.
     fn mail_only(&self) -> bool {
         match self {
-            Alert::Words(words) => says_only_that_there_is_mail(words),
-            Alert::Parts(parts) => {
-                parts.title.as_deref() == Some("New mail")
-                    && parts.subtitle.is_none()
-                    && parts.body.as_deref().is_none_or(says_only_that_there_is_mail)
-            }
+            Alert::Words(_) => false,
+            Alert::Parts(parts) => parts.subtitle.is_none() && says_only_that_there_is_mail(parts.title.as_deref(), parts.body.as_deref()),
         }
     }
-}
-
-/// "You have new mail", or "You have N new mails".
-pub(crate) fn says_only_that_there_is_mail(body: &str) -> bool {
-    let Some(rest) = body.strip_prefix("You have ") else {
-        return false;
-    };
-    rest == "new mail" || rest.strip_suffix(" new mails").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use crate::witness::{Gone, MailFact, Misuse, Witness};
 
 use mailbox::{Judged, Mailbox, Tick};
 use misuse::MisuseBook;
+pub(crate) use push::says_only_that_there_is_mail;
 pub use push::{Device, Expiry, Provider, Push, PushKind, ShortHash};
 pub use verdict::{Latency, Lost, MisuseCount, RefusalCount, Snapshot, Verdict};
 

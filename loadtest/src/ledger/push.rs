@@ -147,6 +147,18 @@ impl fmt::Debug for Push<'_> {
     }
 }
 
+/// Whether an alert shows nothing but the agreed words: "New mail", and "You have new mail" or "You have N new mails".
+pub(crate) fn says_only_that_there_is_mail(title: Option<&str>, body: Option<&str>) -> bool {
+    let (Some("New mail"), Some(body)) = (title, body) else {
+        return false;
+    };
+    body == "You have new mail"
+        || body
+            .strip_prefix("You have ")
+            .and_then(|rest| rest.strip_suffix(" new mails"))
+            .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,326 @@
+//! The body of a message to FCM: its fields and sizes checked, and what it says about mail.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::ledger::{Expiry, PushKind, ShortHash, says_only_that_there_is_mail};
+
+use super::error::{Code, Refusal};
+
+/// "The maximum payload for both message types is 4096 bytes" (Firebase).
+const MAX_BYTES: usize = 4_096;
+/// "The maximum value for the time to live is 4 weeks" (Firebase).
+const MAX_TTL_S: f64 = 2_419_200.0;
+/// So many mails are named in one push; the rest is counted.
+const MAX_HASHES: usize = 16;
+/// Long device tokens exist, endless ones do not.
+const MAX_TOKEN: usize = 1_024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    #[serde(default)]
+    validate_only: bool,
+    message: Option<Message>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Message {
+    token: Option<String>,
+    notification: Option<Notification>,
+    #[serde(default)]
+    data: BTreeMap<String, String>,
+    android: Option<Android>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Notification {
+    title: Option<String>,
+    body: Option<String>,
+    image: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Android {
+    priority: Option<String>,
+    ttl: Option<String>,
+    collapse_key: Option<String>,
+    restricted_package_name: Option<String>,
+    direct_boot_ok: Option<bool>,
+    notification: Option<AndroidNotification>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AndroidNotification {
+    title: Option<String>,
+    body: Option<String>,
+    icon: Option<String>,
+    color: Option<String>,
+    tag: Option<String>,
+    sound: Option<String>,
+    channel_id: Option<String>,
+    click_action: Option<String>,
+    notification_count: Option<i32>,
+    notification_priority: Option<String>,
+    visibility: Option<String>,
+    default_sound: Option<bool>,
+    default_vibrate_timings: Option<bool>,
+    title_loc_key: Option<String>,
+    body_loc_key: Option<String>,
+    #[serde(default)]
+    title_loc_args: Vec<String>,
+    #[serde(default)]
+    body_loc_args: Vec<String>,
+}
+
+/// What a message says.
+#[derive(Debug, PartialEq)]
+pub(super) struct Said {
+    pub(super) validate_only: bool,
+    pub(super) token: String,
+    pub(super) tag: String,
+    pub(super) kind: PushKind,
+    pub(super) count: u32,
+    pub(super) hashes: Vec<ShortHash>,
+    pub(super) details: bool,
+    pub(super) badge: Option<u64>,
+    pub(super) expiry: Expiry,
+}
+
+/// Reads a message as FCM would, and its mail part by the product's own contract.
+pub(super) fn read(body: &[u8], arrived_ms: i64) -> Result<Said, Refusal> {
+    let request: Request = serde_json::from_slice(body).map_err(|error| {
+        let place = format!("line {} column {}", error.line(), error.column());
+        Refusal::field("", "cannot be read").blame("message-not-readable", place)
+    })?;
+    let message = request.message.ok_or_else(|| Refusal::field("message", "is missing").blame("message-not-readable", "no message"))?;
+    message.fits()?;
+    message.plausible()?;
+    let token = message.token()?;
+    let android = message.android.as_ref();
+    let expiry = expiry(android.and_then(|a| a.ttl.as_deref()), arrived_ms)?;
+    let tag = android.and_then(|a| a.notification.as_ref()?.tag.clone()).unwrap_or_default();
+    let mail = MailPart::read(&message.data).ok_or_else(|| wrong("data", "mail-part-wrong"))?;
+    if mail.kind == PushKind::Mail && message.notification.is_some() && tag.is_empty() {
+        return Err(wrong("message.android.notification.tag", "tag-missing"));
+    }
+    Ok(Said {
+        validate_only: request.validate_only,
+        token: token.to_owned(),
+        tag,
+        kind: mail.kind,
+        count: mail.count,
+        hashes: mail.hashes,
+        details: message.details(),
+        badge: mail.badge,
+        expiry,
+    })
+}
+
+fn wrong(field: &str, rule: &'static str) -> Refusal {
+    Refusal::field(field, "is wrong").blame(rule, field)
+}
+
+impl Message {
+    fn token(&self) -> Result<&str, Refusal> {
+        let token = self.token.as_deref().ok_or_else(|| Refusal::fcm(Code::InvalidArgument).blame("no-recipient", ""))?;
+        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b':');
+        if token.is_empty() || token.len() > MAX_TOKEN || !token.bytes().all(fits) {
+            return Err(Refusal::field("message.token", "not a valid FCM registration token"));
+        }
+        Ok(token)
+    }
+
+    /// Size as FCM counts it: keys and values of data and notification.
+    fn fits(&self) -> Result<(), Refusal> {
+        let data: usize = self.data.iter().map(|(k, v)| k.len() + v.len()).sum();
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let shown = self.notification.as_ref().map_or(0, |n| length(&n.title) + length(&n.body) + length(&n.image));
+        let android = self.android.as_ref().and_then(|a| a.notification.as_ref());
+        let android = android.map_or(0, |n| {
+            let args = n.title_loc_args.iter().chain(&n.body_loc_args);
+            [&n.title, &n.body, &n.tag, &n.sound, &n.channel_id, &n.icon].map(length).iter().sum::<usize>()
+                + args.map(String::len).sum::<usize>()
+        });
+        let size = data + shown + android;
+        if size > MAX_BYTES {
+            let refusal = Refusal::field("message", "is too big");
+            return Err(refusal.blame("message-too-large", format!("{size} bytes")));
+        }
+        Ok(())
+    }
+
+    fn plausible(&self) -> Result<(), Refusal> {
+        let reserved = |key: &&String| {
+            matches!(key.as_str(), "from" | "message_type" | "notification") || key.starts_with("google") || key.starts_with("gcm")
+        };
+        if let Some(key) = self.data.keys().find(reserved) {
+            return Err(wrong(&format!("message.data[{key}]"), "reserved-data-key"));
+        }
+        let Some(android) = &self.android else {
+            return Ok(());
+        };
+        if !matches!(android.priority.as_deref(), None | Some("HIGH" | "NORMAL" | "high" | "normal")) {
+            return Err(wrong("message.android.priority", "bad-priority"));
+        }
+        let restricted = android.restricted_package_name.as_deref() == Some("");
+        let keys = android.collapse_key.as_deref() == Some("");
+        if restricted || keys || android.direct_boot_ok == Some(true) {
+            return Err(wrong("message.android", "android-field-wrong"));
+        }
+        android.notification.as_ref().map_or(Ok(()), AndroidNotification::plausible)
+    }
+
+    /// Whether it shows, or hands to the app, anything but the agreed words and the mail part.
+    fn details(&self) -> bool {
+        let agreed = |key: &String| matches!(key.as_str(), "pr_v" | "pr_k" | "pr_n" | "pr_m" | "pr_badge");
+        let shown = self
+            .notification
+            .as_ref()
+            .is_some_and(|n| n.image.is_some() || !says_only_that_there_is_mail(n.title.as_deref(), n.body.as_deref()));
+        let android = self.android.as_ref().and_then(|a| a.notification.as_ref());
+        let android = android.is_some_and(AndroidNotification::shows_words);
+        shown || android || !self.data.keys().all(agreed)
+    }
+}
+
+impl AndroidNotification {
+    fn plausible(&self) -> Result<(), Refusal> {
+        let count = self.notification_count.is_none_or(|count| count >= 0);
+        let color = self.color.as_deref().is_none_or(|color| color.len() == 7 && color.starts_with('#'));
+        let visibility = matches!(self.visibility.as_deref(), None | Some("PRIVATE" | "PUBLIC" | "SECRET"));
+        let priority = self.notification_priority.as_deref().is_none_or(|priority| priority.starts_with("PRIORITY_"));
+        let action = self.click_action.as_deref() != Some("");
+        let flags = !(self.default_sound == Some(true) && self.sound.is_some()) && self.default_vibrate_timings.is_none_or(|_| true);
+        if count && color && visibility && priority && action && flags {
+            return Ok(());
+        }
+        Err(wrong("message.android.notification", "android-field-wrong"))
+    }
+
+    fn shows_words(&self) -> bool {
+        let args = !self.title_loc_args.is_empty() || !self.body_loc_args.is_empty();
+        let keys = self.title_loc_key.is_some() || self.body_loc_key.is_some();
+        let words = self.title.is_some() || self.body.is_some();
+        (words && !says_only_that_there_is_mail(self.title.as_deref(), self.body.as_deref())) || (args && keys)
+    }
+}
+
+struct MailPart {
+    kind: PushKind,
+    count: u32,
+    hashes: Vec<ShortHash>,
+    badge: Option<u64>,
+}
+
+impl MailPart {
+    fn read(data: &BTreeMap<String, String>) -> Option<Self> {
+        let get = |key: &str| data.get(key).map(String::as_str);
+        let badge = match get("pr_badge") {
+            None => None,
+            Some(text) => Some(text.parse().ok()?),
+        };
+        let mut part = Self { kind: PushKind::Badge, count: 0, hashes: Vec::new(), badge };
+        match (get("pr_v"), get("pr_k")) {
+            (None, None) => Some(part),
+            (Some("1"), Some("badge")) if badge.is_some() => Some(part),
+            (Some("1"), Some("mail")) => {
+                part.kind = PushKind::Mail;
+                part.count = get("pr_n")?.parse().ok()?;
+                let names = get("pr_m")?.split(',').map(ShortHash::parse);
+                part.hashes = names.collect::<Option<_>>()?;
+                let many = part.hashes.len();
+                (many <= MAX_HASHES && part.count as usize >= many).then_some(part)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// `ttl` is a protobuf Duration in JSON: decimal seconds with an `s`.
+fn expiry(ttl: Option<&str>, arrived_ms: i64) -> Result<Expiry, Refusal> {
+    let Some(ttl) = ttl else {
+        return Ok(Expiry::Unbounded);
+    };
+    let seconds = ttl.strip_suffix('s').and_then(|s| s.parse::<f64>().ok());
+    match seconds {
+        Some(0.0) => Ok(Expiry::AtOnce),
+        Some(s) if (0.0..=MAX_TTL_S).contains(&s) => Ok(Expiry::At(arrived_ms + (s * 1_000.0) as i64)),
+        _ => Err(wrong("message.android.ttl", "bad-ttl")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn message() -> Value {
+        json!({"message": {
+            "token": "abc:DEF-1_2",
+            "notification": {"title": "Ann", "body": "Hello\n..."},
+            "data": {"pr_v": "1", "pr_k": "mail", "pr_n": "3", "pr_m": "ungWv48B,AAAAAAAA", "pr_badge": "7"},
+            "android": {"priority": "HIGH", "ttl": "60s", "notification":
+                {"tag": "t", "sound": "default", "channel_id": "mail", "notification_count": 7}},
+        }})
+    }
+
+    fn rule(message: &Value) -> &'static str {
+        let refusal = read(message.to_string().as_bytes(), 0).unwrap_err();
+        refusal.misuse.map_or("nobody is to blame", |(rule, _)| rule)
+    }
+
+    #[test]
+    fn a_mail_with_details_is_read_whole() {
+        let said = read(message().to_string().as_bytes(), 1_000).unwrap();
+        assert_eq!((said.kind, said.count, said.badge), (PushKind::Mail, 3, Some(7)));
+        assert_eq!(said.hashes[0], ShortHash::of_item("abc"));
+        assert_eq!(said.expiry, Expiry::At(61_000));
+        assert!(said.details && said.tag == "t");
+    }
+
+    #[test]
+    fn the_agreed_words_are_no_details_but_a_foreign_data_field_is() {
+        let mut plain = message();
+        plain["message"]["notification"] = json!({"title": "New mail", "body": "You have 3 new mails"});
+        assert!(!read(plain.to_string().as_bytes(), 0).unwrap().details);
+        plain["message"]["data"]["subject"] = json!("secret");
+        assert!(read(plain.to_string().as_bytes(), 0).unwrap().details);
+    }
+
+    #[test]
+    fn a_badge_is_a_data_message() {
+        let badge = json!({"message": {"token": "t", "data": {"pr_v": "1", "pr_k": "badge", "pr_badge": "5"},
+            "android": {"priority": "NORMAL", "collapse_key": "badge", "ttl": "0s"}}});
+        let said = read(badge.to_string().as_bytes(), 0).unwrap();
+        assert_eq!((said.kind, said.badge, said.details), (PushKind::Badge, Some(5), false));
+        assert_eq!(said.expiry, Expiry::AtOnce);
+    }
+
+    #[test]
+    fn wrong_fields_are_refused_by_rule() {
+        let with = |pointer: &str, value: Value| {
+            let mut message = message();
+            *message.pointer_mut(pointer).unwrap() = value;
+            rule(&message)
+        };
+        assert_eq!(with("/message/android/ttl", json!("60")), "bad-ttl");
+        assert_eq!(with("/message/android/ttl", json!("2419201s")), "bad-ttl");
+        assert_eq!(with("/message/android/priority", json!("URGENT")), "bad-priority");
+        assert_eq!(with("/message/data/pr_n", json!(3)), "message-not-readable");
+        assert_eq!(with("/message/data/pr_n", json!("1")), "mail-part-wrong");
+        assert_eq!(with("/message/android/notification/tag", json!("")), "tag-missing");
+        assert_eq!(with("/message/notification/body", json!("x".repeat(4_097))), "message-too-large");
+        assert_eq!(with("/message/token", json!("no spaces")), "nobody is to blame");
+        let mut message = message();
+        message["message"]["data"]["google.x"] = json!("1");
+        assert_eq!(rule(&message), "reserved-data-key");
+        message["message"]["topic"] = json!("t");
+        assert_eq!(rule(&message), "message-not-readable");
+    }
+}
