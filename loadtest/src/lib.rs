@@ -1,7 +1,10 @@
 //! Simulators of Exchange, an identity provider, Apple and Google, arrivals of mail, faults from one seed, and the ledger that judges.
 
 pub mod apple;
+pub mod exchange;
 pub mod google;
+mod https;
+pub mod identity;
 pub mod ledger;
 pub mod phones;
 pub mod push_faults;
@@ -9,3 +12,4 @@ pub mod socket;
 pub mod tls;
 pub mod witness;
 pub mod world;
+mod xml;

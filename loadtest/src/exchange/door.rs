@@ -1,0 +1,82 @@
+//! The door: which service a request wants, who asks, and everything that is refused before an operation begins.
+
+mod checks;
+mod dress;
+
+use std::io;
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+
+use super::autodiscover;
+use super::server::Shared;
+use crate::https::{Body, Connection, full};
+use crate::identity::Refusal;
+
+/// The largest request that is read; 200 subscription ids take some 30 kilobytes.
+const MAX_REQUEST: usize = 1024 * 1024;
+
+/// Answers a request; an error ends the connection.
+pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>, connection: Arc<Connection>) -> io::Result<Response<Body>> {
+    let (head, body) = request.into_parts();
+    let Ok(body) = Limited::new(body, MAX_REQUEST).collect().await else {
+        return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, "too large"));
+    };
+    let body = body.to_bytes();
+    let path = head.uri.path().to_ascii_lowercase();
+    let is_post = head.method == Method::POST;
+    match path.as_str() {
+        "/ews/exchange.asmx" if is_post => checks::web_service(shared, &head.headers, &body, connection).await,
+        "/autodiscover/autodiscover.svc" if is_post => Ok(autodiscover::soap(&shared, &head.headers, &body)),
+        "/autodiscover/autodiscover.xml" => Ok(autodiscover::pox(&shared, &head.method, &head.headers, &body)),
+        "/ews/exchange.asmx" | "/autodiscover/autodiscover.svc" => Ok(plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")),
+        _ => Ok(plain(StatusCode::NOT_FOUND, "not found")),
+    }
+}
+
+/// A short answer for people.
+pub(super) fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    with_type(status, "text/plain; charset=utf-8", text.as_bytes().to_vec())
+}
+
+/// An answer with a body of this type.
+pub(super) fn with_type(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(full(body));
+    *response.status_mut() = status;
+    let kind = http::HeaderValue::from_static(kind);
+    response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    response
+}
+
+/// Who asks.
+pub(super) fn log_on(shared: &Shared, headers: &HeaderMap) -> Result<String, Response<Body>> {
+    let header = headers.get(http::header::AUTHORIZATION);
+    let header = header.and_then(|value| value.to_str().ok());
+    let options = &shared.options;
+    options.accounts.check(header, &options.audiences).map_err(unauthorized)
+}
+
+/// 401 with the challenges of an on-premises server: Bearer is offered only to those who sent an empty one.
+pub(super) fn unauthorized(why: Refusal) -> Response<Body> {
+    const BEARER: &str = r#"Bearer client_id="00000002-0000-0ff1-ce00-000000000000", trusted_issuers="00000001-0000-0000-c000-000000000000@*", token_types="app_asserted_user_v1 service_asserted_app_v1", authorization_uri="https://login.sim.example/common/oauth2/authorize""#;
+    let mut response = plain(StatusCode::UNAUTHORIZED, "unauthorized");
+    let headers = response.headers_mut();
+    let mut challenge = |text: &'static str| {
+        let value = http::HeaderValue::from_static(text);
+        headers.append(http::header::WWW_AUTHENTICATE, value);
+    };
+    match why {
+        Refusal::EmptyBearer => challenge(BEARER),
+        Refusal::InvalidToken | Refusal::ExpiredToken => {
+            challenge(BEARER);
+            headers.insert(
+                "x-ms-diagnostics",
+                http::HeaderValue::from_static(r#"2000001;reason="The token is invalid.";error_category="invalid_token""#),
+            );
+        }
+        Refusal::Missing | Refusal::Wrong => challenge(r#"Basic realm="sim.example""#),
+    }
+    response
+}

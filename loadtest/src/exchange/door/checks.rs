@@ -1,0 +1,211 @@
+//! What a request to the web services must pass, in the order in which the real server looks.
+
+use std::io;
+use std::sync::Arc;
+
+use http::{HeaderMap, Response, StatusCode};
+
+use super::super::affinity::Wish;
+use super::super::budgets::{Counted, Slot};
+use super::super::faults::RequestFault;
+use super::super::names::Failure;
+use super::super::operations::{Answer, Call, refused};
+use super::super::reply;
+use super::super::request::{self, Operation, Request};
+use super::super::server::Shared;
+use super::{dress, log_on, plain};
+use crate::https::{Body, Connection};
+use crate::world::Mailbox;
+
+/// Answers a request to the web services.
+pub(super) async fn web_service(
+    shared: Arc<Shared>,
+    headers: &HeaderMap,
+    body: &[u8],
+    connection: Arc<Connection>,
+) -> io::Result<Response<Body>> {
+    let account = match log_on(&shared, headers) {
+        Ok(account) => account,
+        Err(response) => return Ok(response),
+    };
+    if !is_xml(headers) {
+        shared.misuse("content-type", "a request is not text/xml");
+        return Ok(plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "text/xml is expected"));
+    }
+    let request = match read(body) {
+        Ok(request) => request,
+        Err(what) => {
+            shared.misuse("schema", what.clone());
+            let text = format!("The request failed schema validation: {what}");
+            return Ok(dress::fault(&Failure::fault("ErrorSchemaValidation", text)));
+        }
+    };
+    let mailbox = match impersonated(&shared, &account, &request) {
+        Ok(mailbox) => mailbox,
+        Err(failure) => return Ok(dress::fault(&failure)),
+    };
+    if let Some(away) = shared.budgets.back_off(&account, shared.options.timings.back_off_grace) {
+        if away.knew {
+            shared.misuse("request-during-back-off", request.operation.name().as_str());
+        }
+        return Ok(dress::fault(&Failure::busy(away.left)));
+    }
+    let wish = Wish::read(headers);
+    check_anchor(&shared, &wish, &mailbox);
+    let door = Door { shared, account, mailbox, wish, connection, accepts_gzip: dress::accepts_gzip(headers) };
+    door.pass(request).await
+}
+
+fn is_xml(headers: &HeaderMap) -> bool {
+    let kind = headers.get(http::header::CONTENT_TYPE);
+    let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.to_ascii_lowercase().starts_with("text/xml")
+}
+
+fn read(body: &[u8]) -> Result<Request, String> {
+    let text = std::str::from_utf8(body).map_err(|_| "not UTF-8".to_owned())?;
+    let root = crate::xml::parse(text).map_err(|e| e.to_string())?;
+    request::read(&root).map_err(|violation| violation.0)
+}
+
+/// The mailbox that is acted as. A service account has no mailbox of its own here, so it must impersonate, and must be allowed to.
+fn impersonated(shared: &Shared, account: &str, request: &Request) -> Result<Arc<Mailbox>, Failure> {
+    let Some(smtp) = &request.impersonated else {
+        shared.misuse("impersonation-missing", request.operation.name().as_str());
+        let text = "ExchangeImpersonation SOAP header must be present for this type of account.";
+        return Err(Failure::fault("ErrorInvalidExchangeImpersonationHeaderData", text));
+    };
+    let allowed = &shared.options.impersonators;
+    if !allowed.is_empty() && !allowed.iter().any(|known| known == account) {
+        let text = "The account does not have permission to impersonate the requested user.";
+        return Err(Failure::fault("ErrorImpersonateUserDenied", text));
+    }
+    shared.options.world.mailbox(smtp).map_err(|_| {
+        let text = "The SMTP address has no mailbox associated with it.";
+        Failure::fault("ErrorNonExistentMailbox", text)
+    })
+}
+
+/// The anchor is always wanted; without affinity it must be the mailbox itself, else the request lands elsewhere.
+fn check_anchor(shared: &Shared, wish: &Wish, mailbox: &Mailbox) {
+    match &wish.anchor {
+        None => shared.misuse("anchor-missing", mailbox.smtp()),
+        Some(anchor) if !wish.affinity && anchor != mailbox.smtp() => {
+            shared.misuse("anchor-of-another-mailbox", mailbox.smtp());
+        }
+        Some(_) => {}
+    }
+}
+
+/// A request that is understood and whose sender is known.
+struct Door {
+    shared: Arc<Shared>,
+    account: String,
+    mailbox: Arc<Mailbox>,
+    wish: Wish,
+    connection: Arc<Connection>,
+    accepts_gzip: bool,
+}
+
+impl Door {
+    async fn pass(self, request: Request) -> io::Result<Response<Body>> {
+        let name = request.operation.name();
+        let fault = self.shared.options.faults.request(name, self.mailbox.smtp());
+        let mut is_astray = false;
+        match &fault {
+            Some(RequestFault::WrongBackEnd) => is_astray = true,
+            Some(RequestFault::Slow(by)) => tokio::time::sleep(*by).await,
+            Some(RequestFault::LoseAnswer | RequestFault::Truncate) | None => {}
+            Some(RequestFault::Busy(length)) => {
+                self.shared.budgets.begin_back_off(&self.account, *length);
+                return Ok(dress::fault(&Failure::busy(*length)));
+            }
+            Some(RequestFault::Reset) => return self.reset(),
+            Some(other) => return Ok(dress::faulty(other, name)),
+        }
+        let slots = match self.take_slots(&request).await {
+            Ok(slots) => slots,
+            Err(failure) => return Ok(dress::fault(&failure)),
+        };
+        tokio::time::sleep(self.shared.options.timings.latency).await;
+        let flavour = self.shared.options.faults.flavour();
+        let groups = &self.shared.options.groups;
+        let mut back_end = self.wish.route(groups, |smtp| self.shared.home(smtp));
+        if is_astray {
+            back_end = back_end.neighbour(groups);
+        }
+        let call = Call {
+            shared: Arc::clone(&self.shared),
+            account: self.account.clone(),
+            mailbox: Arc::clone(&self.mailbox),
+            wish: self.wish.clone(),
+            back_end,
+            is_astray,
+            flavour,
+            connection: Arc::clone(&self.connection),
+        };
+        let answer = call.carry_out(request);
+        match fault {
+            Some(RequestFault::LoseAnswer) => return self.reset(),
+            Some(RequestFault::Truncate) => return Ok(dress::truncated(answer, name)),
+            _ => {}
+        }
+        let gzip = flavour.gzip && self.accepts_gzip;
+        Ok(match answer {
+            Ok(Answer::Document(xml, cookie)) => dress::document(&xml, cookie.as_deref(), gzip),
+            Ok(Answer::Stream(body)) => dress::stream(body, slots),
+            Err(failure) if failure.is_fault => dress::fault(&failure),
+            Err(failure) => dress::document(&refused(name, &failure), None, gzip),
+        })
+    }
+
+    fn reset(&self) -> io::Result<Response<Body>> {
+        self.connection.reset_at_end();
+        Err(io::ErrorKind::ConnectionReset.into())
+    }
+
+    /// Takes a place in the budget of the impersonated mailbox, as impersonation charges it.
+    async fn take_slots(&self, request: &Request) -> Result<Vec<Slot>, Failure> {
+        let limits = &self.shared.options.limits;
+        let grace = self.shared.options.timings.slot_grace;
+        let wanted: &[(Counted, usize, &'static str)] = match request.operation {
+            Operation::GetStreamingEvents(_) => &[(Counted::Hanging, limits.hanging_connections, "hanging-connections")],
+            Operation::SyncFolderItems(_) => {
+                &[(Counted::Requests, limits.concurrency, "concurrency"), (Counted::SyncCalls, limits.sync_calls, "concurrent-sync-calls")]
+            }
+            _ => &[(Counted::Requests, limits.concurrency, "concurrency")],
+        };
+        let mut slots = Vec::with_capacity(wanted.len());
+        for (counted, limit, rule) in wanted {
+            let taken = self.shared.budgets.take(*counted, self.mailbox.smtp(), *limit, grace).await;
+            let Some(slot) = taken else {
+                self.shared.misuse(rule, self.mailbox.smtp());
+                return Err(over_budget(*counted, *limit));
+            };
+            slots.push(slot);
+        }
+        Ok(slots)
+    }
+}
+
+/// The refusal for a budget that is used up.
+fn over_budget(counted: Counted, limit: usize) -> Failure {
+    if counted == Counted::SyncCalls {
+        return Failure::busy(std::time::Duration::from_secs(5));
+    }
+    let text =
+        "You have exceeded the available concurrent connections for your account. Try again once your other requests have completed.";
+    Failure {
+        values: vec![("Policy", "MaxConcurrency".to_owned()), ("MaxConcurrencyLimit", limit.to_string())],
+        ..Failure::fault("ErrorExceededConnectionCount", text)
+    }
+}
+
+/// A document that has nothing to do with what was asked.
+pub(super) fn answer_to_another(name: request::OperationName) -> String {
+    let other = match name {
+        request::OperationName::Unsubscribe => request::OperationName::GetFolder,
+        _ => request::OperationName::Unsubscribe,
+    };
+    reply::response(other, &reply::success(other, ""))
+}

@@ -1,0 +1,24 @@
+//! A simulated Exchange server: autodiscover and web services over HTTPS, with the real one's limits, refusals and moods.
+
+mod affinity;
+mod autodiscover;
+mod budgets;
+mod door;
+mod faults;
+mod names;
+mod operations;
+mod options;
+mod reply;
+mod request;
+mod schema;
+mod server;
+mod subscriptions;
+
+pub use autodiscover::Redirect;
+pub use faults::{ErrorStatus, ExchangeFaults, NamedIds, RequestFault, StreamFault, StreamPlan};
+pub use options::{ExchangeOptions, Group, Limits, Timings};
+pub use request::OperationName;
+pub use server::Server;
+
+#[cfg(test)]
+mod tests;
