@@ -1,3 +1,9 @@
 //! The `postrider` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    postrider::http::install_tls_provider();
+    postrider::telemetry::crash::keep_memory_private();
+    postrider::cli::run()
+}

@@ -1,1 +1,116 @@
-//! The command line.
+//! The command line: what an operator types, and what the program answers to people and to other programs.
+
+pub mod admin;
+pub mod check_config;
+#[cfg(feature = "demo")]
+pub mod demo;
+pub mod device;
+pub mod exit;
+pub mod mailbox;
+pub mod output;
+pub mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+use exit::Exit;
+
+/// Text below every `--help` of the program.
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  it failed; the message says why
+  2  the command line or the configuration has a mistake
+  3  the node, its database or another server cannot be reached
+  4  demo only: a mail was lost
+
+Examples:
+  postrider demo --for 30s
+  postrider check-config --config /etc/postrider/postrider.toml
+  postrider serve --config /etc/postrider/postrider.toml
+  postrider mailbox why ada@example.com --key-file admin.key";
+
+/// Watches Exchange mailboxes and tells phones when mail arrives.
+#[derive(Debug, Parser)]
+#[command(name = "postrider", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where the configuration is.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ConfigArgs {
+    /// The configuration file.
+    #[arg(long, env = "POSTRIDER_CONFIG", default_value = "postrider.toml", value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+impl ConfigArgs {
+    /// Reads and checks it.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub fn load(&self) -> anyhow::Result<Config> {
+        Ok(Config::load(&self.config)?)
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a node until it is told to stop (SIGTERM, SIGINT).
+    Serve(serve::Args),
+    /// Watch mails become pushes: a node with simulated Exchange, Apple and Google inside.
+    #[cfg(feature = "demo")]
+    Demo(demo::Args),
+    /// Report every mistake in the configuration and open nothing.
+    CheckConfig(check_config::Args),
+    /// Add, remove and look at mailboxes of a running node.
+    Mailbox(mailbox::Args),
+    /// Look at devices of a running node.
+    Device(device::Args),
+}
+
+/// Reads the command line, does what it says, and says how it went.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Serve(args) => serve::run(&args),
+        #[cfg(feature = "demo")]
+        Command::Demo(args) => demo::run(&args),
+        Command::CheckConfig(args) => check_config::run(&args),
+        Command::Mailbox(args) => block_on(mailbox::run(&args)),
+        Command::Device(args) => block_on(device::run(&args)),
+    };
+    match result {
+        Ok(code) => code.into(),
+        Err(error) => {
+            eprintln!("postrider: {error:#}");
+            Exit::of(&error).into()
+        }
+    }
+}
+
+/// Runs a short command to its end.
+fn block_on(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime cannot be started")?.block_on(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,1 +1,4 @@
-//! Logs, metrics and their catalogue.
+//! Logs, metrics, and what happens to both when the process fails.
+
+pub mod crash;
+pub mod logs;
