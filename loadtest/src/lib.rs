@@ -1,6 +1,7 @@
 //! Simulators of Exchange, an identity provider, Apple and Google, arrivals of mail, faults from one seed, and the ledger that judges.
 
 pub mod apple;
+pub mod arrivals;
 pub mod exchange;
 pub mod google;
 mod https;

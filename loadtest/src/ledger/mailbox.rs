@@ -10,6 +10,9 @@ pub(super) type Tick = u64;
 /// How far past its cut-off a detailed push may arrive before it counts: clocks and the wire take time.
 pub(super) const CONTENT_GRACE_MS: i64 = 1_000;
 
+/// A mail received so shortly before it was delivered is news, and not an older one that was moved or copied.
+const FRESH_MS: i64 = 10_000;
+
 /// How a mail came to be announced to one phone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum How {
@@ -24,7 +27,10 @@ pub(super) struct Mail {
     pub(super) hash: ShortHash,
     pub(super) delivered: Tick,
     hinted: Option<Tick>,
-    pub(super) to_announce: bool,
+    to_announce: bool,
+    /// Not to be announced, and seen at once: it came read, as a draft, or is no mail. (Else it was moved or copied.)
+    never: bool,
+    received_ms: i64,
     gone: bool,
     /// Once read and then unread again: whether it is announced is a matter of timing, so both are right.
     open_to_both: bool,
@@ -39,6 +45,7 @@ pub(super) struct Phone {
     cutoff_ms: i64,
     last_activity_ms: i64,
     since: Tick,
+    since_ms: i64,
     forgotten: bool,
     badge: Option<u64>,
 }
@@ -87,9 +94,19 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    pub(super) fn deliver(&mut self, hash: ShortHash, at: Tick, to_announce: bool) {
+    pub(super) fn deliver(&mut self, hash: ShortHash, at: Tick, at_ms: i64, received_ms: i64, to_announce: bool) {
         let index = self.mails.len() as u32;
-        self.mails.push(Mail { hash, delivered: at, hinted: None, to_announce, gone: false, open_to_both: false, announced: Vec::new() });
+        self.mails.push(Mail {
+            hash,
+            delivered: at,
+            hinted: None,
+            to_announce,
+            never: !to_announce && at_ms - received_ms < FRESH_MS,
+            received_ms,
+            gone: false,
+            open_to_both: false,
+            announced: Vec::new(),
+        });
         self.by_hash.insert(hash, index);
         if to_announce {
             self.open.push(index);
@@ -142,6 +159,7 @@ impl Mailbox {
             cutoff_ms,
             last_activity_ms: at_ms,
             since: at,
+            since_ms: at_ms,
             forgotten: false,
             badge: None,
         });
@@ -186,8 +204,11 @@ impl Mailbox {
     }
 
     fn name(&mut self, index: u32, phone: u16, id: u64, at: Tick, late_after: u64, judged: &mut Judged) {
+        // An older mail that came into the inbox may be news to a product that watches since before it was received.
+        let watched_ms = self.phones.iter().map(|phone| phone.since_ms).min();
         let mail = &mut self.mails[index as usize];
-        if !mail.to_announce && !mail.open_to_both {
+        let older = watched_ms.is_none_or(|watched_ms| mail.received_ms < watched_ms);
+        if !mail.to_announce && !mail.open_to_both && (mail.never || older) {
             judged.unwanted += 1;
         }
         let earlier = mail.announced.iter_mut().find(|(who, _)| *who == phone);

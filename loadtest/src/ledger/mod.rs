@@ -381,7 +381,11 @@ impl Witness for Ledger {
         add(&self.totals.mails, 1);
         add(&self.totals.to_announce, u64::from(mail.to_announce));
         let (hash, at) = (ShortHash::of_item(&mail.item_id), self.tick(mail.at));
-        self.with_mailbox(&mail.mailbox, |books| books.deliver(hash, at, mail.to_announce));
+        let at_ms = jiff::Timestamp::now().as_millisecond();
+        let received_ms = mail.received_at.as_millisecond();
+        self.with_mailbox(&mail.mailbox, |books| {
+            books.deliver(hash, at, at_ms, received_ms, mail.to_announce);
+        });
     }
 
     fn mail_gone(&self, mailbox: &str, item_id: &str, _why: Gone) {

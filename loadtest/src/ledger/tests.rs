@@ -5,7 +5,8 @@ use jiff::Timestamp;
 
 const WINDOW: Duration = Duration::from_secs(3);
 const HOUR_MS: i64 = 3_600_000;
-const T0_MS: i64 = 1_800_000_000_000;
+/// Later than any clock that runs this test, so that a phone of these stories is never the first to watch.
+const T0_MS: i64 = 4_000_000_000_000;
 
 struct Story {
     ledger: Ledger,
@@ -253,6 +254,35 @@ fn an_old_mail_or_an_invented_one_is_not_to_be_announced() {
     let verdict = story.verdict();
     assert_eq!((verdict.unwanted, verdict.unknown_mails), (1, 1));
     assert!(!verdict.is_clean());
+}
+
+#[test]
+fn an_older_mail_moved_in_is_news_only_to_who_watched_when_it_was_received() {
+    let story = Story::begin();
+    let moved_in = |id: &str, received_ms: i64| {
+        story.ledger.mail_delivered(&MailFact {
+            mailbox: "ann@example.com".to_owned(),
+            item_id: id.to_owned(),
+            at: story.at(100),
+            received_at: Timestamp::from_millisecond(received_ms).unwrap(),
+            sender: String::new(),
+            subject: String::new(),
+            preview: String::new(),
+            to_announce: false,
+        });
+    };
+    let now_ms = Timestamp::now().as_millisecond();
+    let early = Device { token: "c".to_owned(), provider: Provider::Apns, mailbox: "ann@example.com".to_owned(), cutoff: Duration::ZERO };
+    story.ledger.device_at(&early, story.begin, now_ms - HOUR_MS);
+    moved_in("half an hour old", now_ms - HOUR_MS / 2);
+    moved_in("two hours old", now_ms - 2 * HOUR_MS);
+    moved_in("read before it came", now_ms);
+    story.push("c", "p1", &["half an hour old"], 150);
+    assert_eq!(story.verdict().unwanted, 0);
+    story.push("c", "p2", &["two hours old"], 150);
+    assert_eq!(story.verdict().unwanted, 1);
+    story.push("c", "p3", &["read before it came"], 150);
+    assert_eq!(story.verdict().unwanted, 2);
 }
 
 #[test]
