@@ -2,11 +2,16 @@
 //!
 //! An edge that talks to a different server, with different roots or over its own connections, makes its own client.
 
+pub mod code;
+pub mod lanes;
+pub mod room;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use postrider_actors::time::Timestamp;
 use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -292,6 +297,18 @@ pub fn explain(error: &reqwest::Error) -> String {
     text
 }
 
+/// How long a server asks to be left alone (`Retry-After`, RFC 9110 section 10.2.3: seconds or a date), at most an hour.
+#[must_use]
+pub fn retry_after(headers: &http::HeaderMap, now: Timestamp) -> Option<Duration> {
+    const MOST: Duration = Duration::from_secs(3600);
+    let text = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds).min(MOST));
+    }
+    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    Some(Timestamp(date.as_microsecond()).since(now).min(MOST))
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -366,6 +383,20 @@ mod tests {
     async fn plain_http_is_refused() {
         let http = client(&trusting(&Authority::new())).unwrap();
         assert!(http.get("http://127.0.0.1:9/").send().await.unwrap_err().is_builder());
+    }
+
+    #[test]
+    fn a_server_may_ask_for_seconds_or_a_date() {
+        let now = Timestamp(1_445_412_470_000_000);
+        let asked = |text: &str| {
+            let headers = [(http::header::RETRY_AFTER, text.parse().unwrap())].into_iter().collect();
+            retry_after(&headers, now)
+        };
+        assert_eq!(asked("120"), Some(Duration::from_secs(120)));
+        assert_eq!(asked("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::from_secs(10)));
+        assert_eq!(asked("Wed, 21 Oct 2015 07:20:00 GMT"), Some(Duration::ZERO), "what is over is over");
+        assert_eq!(asked("999999999"), Some(Duration::from_secs(3600)), "nobody waits for ever");
+        assert_eq!(asked("soon"), None);
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub mod config;
 pub mod ews;
 pub mod fcm;
 pub mod http;
+pub mod notification;
+pub mod probe;
 pub mod push_sender;
 pub mod store;
 pub mod telemetry;

@@ -16,6 +16,7 @@ pub mod core;
 pub mod duration;
 pub mod node;
 pub mod overrides;
+pub mod push;
 pub mod reference;
 pub mod secret;
 pub mod section;

@@ -1,0 +1,243 @@
+//! Sends pushes to Apple with one credential in one environment, and says what became of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use postrider_actors::ports::Clock;
+use postrider_actors::ports::push_sender::{Content, Permit, Push, Verdict};
+use reqwest::Url;
+use tokio::time::Instant;
+
+use super::error::ApnsError;
+use super::payload;
+use super::token::{ProviderToken, ProviderTokens, Token};
+use super::verdict::{self, Reading};
+use crate::config::push as config;
+use crate::http::lanes::{Answer, Failure, Lanes};
+use crate::http::room::{NoRoom, Room};
+use crate::http::{ClientOptions, TrustRoots, retry_after};
+use crate::notification::MAX_PAYLOAD_BYTES;
+use crate::probe::Step;
+
+/// What a payload is shortened to when Apple finds one too large that we do not.
+const SHORTER_PAYLOAD_BYTES: usize = 2048;
+/// A device token of the right form that no device has.
+const NOBODY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Which of Apple's two services: a device token belongs to one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    /// Apps from the store, and those signed for distribution.
+    Production,
+    /// Apps signed for development.
+    Sandbox,
+}
+
+/// One credential in one environment: its connections, its token, its room.
+#[derive(Debug)]
+pub struct ApnsSender {
+    name: String,
+    devices: Url,
+    topic: String,
+    token: Arc<ProviderToken>,
+    lanes: Lanes,
+    room: Room,
+    timeout: Duration,
+    clock: ClockHandle,
+}
+
+/// A clock with a `Debug` of its own.
+struct ClockHandle(Arc<dyn Clock>);
+
+impl std::fmt::Debug for ClockHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+/// What tells one try of a push from the next.
+struct Try {
+    token: Token,
+    payload: Bytes,
+    renewed: bool,
+    shortened: bool,
+}
+
+impl ApnsSender {
+    /// Sets a credential up. Nothing is opened before the first push.
+    ///
+    /// # Errors
+    /// A key, an address or trust roots that cannot be used.
+    pub fn new(
+        push: &config::Push,
+        apns: &config::Apns,
+        environment: Environment,
+        tokens: &mut ProviderTokens,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ApnsError> {
+        let key = apns.key.read().map_err(ApnsError::Secret)?;
+        let options = ClientOptions {
+            connect_timeout: push.connect_timeout,
+            keep_alive: Some(push.keep_alive),
+            ..ClientOptions::new(TrustRoots::load(&apns.roots)?)
+        };
+        let (url, place) = match environment {
+            Environment::Production => (&apns.url, "production"),
+            Environment::Sandbox => (&apns.sandbox_url, "sandbox"),
+        };
+        Ok(Self {
+            name: format!("APNs {place}, tenant {}, app {}", apns.tenant, apns.app),
+            devices: devices_url(url)?,
+            topic: apns.topic.clone().unwrap_or_else(|| apns.app.clone()),
+            token: tokens.of(&apns.team_id, &apns.key_id, &key)?,
+            lanes: Lanes::new(&options, apns.connections)?,
+            room: Room::new(apns.in_flight, push.room_timeout),
+            timeout: push.timeout,
+            clock: ClockHandle(clock),
+        })
+    }
+
+    /// Waits for room, at most as long as configured.
+    ///
+    /// # Errors
+    /// [`Verdict::Later`] when there was none in time.
+    pub async fn permit(&self) -> Result<Permit, Verdict> {
+        match self.room.enter(|| self.clock.0.monotonic()).await {
+            Ok(place) => Ok(Permit::new(place)),
+            Err(NoRoom::Full) => Err(later(None, "no-room")),
+            Err(NoRoom::Paused(left)) => Err(later(Some(left), "paused")),
+        }
+    }
+
+    /// Sends one push. Whatever was not taken for certain is repeated within the deadline at most once for each reason that a repeat can mend.
+    pub async fn send(&self, push: &Push) -> Verdict {
+        let deadline = Instant::now() + self.timeout;
+        let mut this = match self.first_try(push) {
+            Ok(this) => this,
+            Err(verdict) => return verdict,
+        };
+        loop {
+            let answer = match self.exchange(deadline, push, &this).await {
+                Ok(answer) => answer,
+                Err(Failure::NotTaken(reason)) => return Verdict::Later { after: None, reason },
+                Err(Failure::Unknown(reason)) => return Verdict::Unknown { reason },
+            };
+            match self.read(&answer) {
+                Reading::Settled(verdict) => return verdict,
+                Reading::TokenExpired(verdict) if this.renewed => return verdict,
+                Reading::TokenExpired(verdict) => match self.renewed(&this.token) {
+                    Some(token) => this = Try { token, renewed: true, ..this },
+                    None => return verdict,
+                },
+                Reading::TooLarge(verdict) if this.shortened => return verdict,
+                Reading::TooLarge(_) => {
+                    this = Try { payload: payload::payload(push, SHORTER_PAYLOAD_BYTES).into(), shortened: true, ..this };
+                }
+            }
+        }
+    }
+
+    fn first_try(&self, push: &Push) -> Result<Try, Verdict> {
+        let token = self.token.current(self.clock.0.now(), self.clock.0.monotonic());
+        let token = token.map_err(|_| Verdict::Credentials { reason: "key-does-not-sign".into() })?;
+        // The token becomes part of an address: letters that would make another address of it are not sent.
+        if push.token.0.is_empty() || !push.token.0.bytes().all(|c| c.is_ascii_alphanumeric()) {
+            return Err(Verdict::Refused { reason: "token-malformed".into() });
+        }
+        Ok(Try { token, payload: payload::payload(push, MAX_PAYLOAD_BYTES).into(), renewed: false, shortened: false })
+    }
+
+    async fn exchange(&self, deadline: Instant, push: &Push, this: &Try) -> Result<Answer, Failure> {
+        let mut url = self.devices.clone();
+        url.set_path(&format!("{}{}", self.devices.path(), push.token.0));
+        let (id, collapse_id) = (push.id.to_string(), payload::collapse_id(push));
+        self.lanes
+            .exchange(deadline, |client| {
+                client
+                    .post(url.clone())
+                    .header(AUTHORIZATION, this.token.header.clone())
+                    .header(CONTENT_TYPE, "application/json")
+                    .header("apns-topic", &self.topic)
+                    .header("apns-push-type", "alert")
+                    .header("apns-priority", payload::priority(push))
+                    .header("apns-expiration", payload::expiration(push))
+                    .header("apns-id", &id)
+                    .header("apns-collapse-id", &collapse_id)
+                    .body(this.payload.clone())
+            })
+            .await
+    }
+
+    fn read(&self, answer: &Answer) -> Reading {
+        verdict::read(answer.status.as_u16(), retry_after(&answer.headers, self.clock.0.now()), &answer.body)
+    }
+
+    fn renewed(&self, refused: &Token) -> Option<Token> {
+        self.token.renewed(refused, self.clock.0.now(), self.clock.0.monotonic()).ok().flatten()
+    }
+
+    /// Checks the credential against the service itself: a push to a device that nobody has is refused for its device, if all else is right.
+    pub async fn check(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        if self.token.current(self.clock.0.now(), self.clock.0.monotonic()).is_err() {
+            steps.push(Step::bad(format!("{}: sign a token", self.name), ApnsError::Key("it does not sign").to_string()));
+            return steps;
+        }
+        steps.push(Step::good(format!("{}: sign a token", self.name), "signed"));
+        let tried = format!("{}: send to a device that nobody has", self.name);
+        steps.push(match self.send(&nobody(self.clock.0.now())).await {
+            Verdict::DeviceGone { reason, .. } if &*reason == "BadDeviceToken" => {
+                Step::good(tried, "refused for its device only: key, team and topic are good")
+            }
+            verdict => Step::bad(tried, advice(&verdict)),
+        });
+        steps
+    }
+}
+
+/// A push that reaches nobody.
+fn nobody(now: postrider_actors::time::Timestamp) -> Push {
+    use postrider_actors::ids::{EventKey, TenantId};
+    use postrider_actors::ports::push_sender::{Channel, Provider, PushToken};
+    Push {
+        channel: Channel { tenant: TenantId("check".into()), provider: Provider::Apns, app: "check".into() },
+        token: PushToken(NOBODY.into()),
+        id: uuid::Uuid::nil(),
+        event: EventKey([0; 16]),
+        content: Content::BadgeOnly,
+        badge: Some(0),
+        count: 0,
+        hashes: Vec::new(),
+        expires_at: now,
+    }
+}
+
+/// What to do about an answer that a check did not hope for.
+fn advice(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Accepted => "the service took a push for a device that nobody has; is `url` Apple's?".into(),
+        Verdict::DeviceGone { reason, .. } => {
+            format!("{reason}: the key is good, but `topic` (or `app`) is not a bundle id of this team")
+        }
+        Verdict::Credentials { reason } => format!("{reason}: check `key`, `key_id` and `team_id`, and this machine's clock"),
+        Verdict::Refused { reason } => format!("{reason}: check `topic` (or `app`): it must be a bundle id that the key may push to"),
+        Verdict::Later { reason, .. } | Verdict::Unknown { reason } => {
+            format!("{reason}: check the way to the service (`url`, firewall, `roots`) and try again")
+        }
+    }
+}
+
+fn devices_url(base: &str) -> Result<Url, ApnsError> {
+    let wrong = || ApnsError::Url(base.to_owned());
+    let url = Url::parse(base).map_err(|_| wrong())?;
+    if url.scheme() != "https" {
+        return Err(wrong());
+    }
+    url.join("/3/device/").map_err(|_| wrong())
+}
+
+fn later(after: Option<Duration>, reason: &str) -> Verdict {
+    Verdict::Later { after, reason: reason.into() }
+}

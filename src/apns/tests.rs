@@ -1,0 +1,1 @@
+//! Apple, simulated, against the sender.

@@ -1,0 +1,191 @@
+//! Sends pushes to FCM with one service account, and says what became of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use postrider_actors::ports::Clock;
+use postrider_actors::ports::push_sender::{Permit, Push, Verdict};
+use reqwest::Url;
+use tokio::time::Instant;
+
+use super::error::FcmError;
+use super::payload;
+use super::token::{Access, AccessToken, NoToken, ServiceAccount};
+use super::verdict::{self, Reading};
+use crate::config::push as config;
+use crate::http::lanes::{Failure, Lanes};
+use crate::http::room::{NoRoom, Room};
+use crate::http::{ClientOptions, TrustRoots, client, retry_after};
+use crate::probe::Step;
+
+/// One service account: its connections, its token, its room.
+pub struct FcmSender {
+    name: String,
+    messages: Url,
+    token: AccessToken,
+    lanes: Lanes,
+    room: Room,
+    timeout: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for FcmSender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FcmSender({})", self.name)
+    }
+}
+
+impl FcmSender {
+    /// Sets a credential up. Nothing is opened before the first push.
+    ///
+    /// # Errors
+    /// A service account, an address or trust roots that cannot be used.
+    pub fn new(push: &config::Push, fcm: &config::Fcm, clock: Arc<dyn Clock>) -> Result<Self, FcmError> {
+        let account = ServiceAccount::parse(&fcm.service_account.read().map_err(FcmError::Secret)?, fcm)?;
+        let options = ClientOptions {
+            connect_timeout: push.connect_timeout,
+            keep_alive: Some(push.keep_alive),
+            ..ClientOptions::new(TrustRoots::load(&fcm.roots)?)
+        };
+        Ok(Self {
+            name: format!("FCM, tenant {}, app {}", fcm.tenant, fcm.app),
+            messages: messages_url(&fcm.url, &account.project)?,
+            token: AccessToken::new(account, client(&options)?, Arc::clone(&clock)),
+            lanes: Lanes::new(&options, fcm.connections)?,
+            room: Room::new(fcm.in_flight, push.room_timeout),
+            timeout: push.timeout,
+            clock,
+        })
+    }
+
+    /// Waits for room, at most as long as configured.
+    ///
+    /// # Errors
+    /// [`Verdict::Later`] when there was none in time, or when the project's quota is used up.
+    pub async fn permit(&self) -> Result<Permit, Verdict> {
+        match self.room.enter(|| self.clock.monotonic()).await {
+            Ok(place) => Ok(Permit::new(place)),
+            Err(NoRoom::Full) => Err(Verdict::Later { after: None, reason: "no-room".into() }),
+            Err(NoRoom::Paused(left)) => Err(Verdict::Later { after: Some(left), reason: "QUOTA_EXCEEDED".into() }),
+        }
+    }
+
+    /// Sends one push; a refused access token is renewed once and the push repeated.
+    pub async fn send(&self, push: &Push) -> Verdict {
+        self.deliver(push, false).await
+    }
+
+    async fn deliver(&self, push: &Push, validate_only: bool) -> Verdict {
+        let deadline = Instant::now() + self.timeout;
+        let mut access = match self.token.current(deadline).await {
+            Ok(access) => access,
+            Err(error) => return without_token(error),
+        };
+        let mut renewed = false;
+        loop {
+            match self.attempt(deadline, push, validate_only, &access).await {
+                Reading::Settled(verdict) => return verdict,
+                Reading::QuotaExceeded(verdict, rest) => {
+                    self.room.pause(self.clock.monotonic(), rest);
+                    return verdict;
+                }
+                Reading::TokenRefused(verdict) if renewed => return verdict,
+                Reading::TokenRefused(_) => match self.token.renewed(&access, deadline).await {
+                    Ok(other) => (access, renewed) = (other, true),
+                    Err(error) => return without_token(error),
+                },
+            }
+        }
+    }
+
+    async fn attempt(&self, deadline: Instant, push: &Push, validate_only: bool, access: &Access) -> Reading {
+        let body = Bytes::from(payload::payload(push, self.clock.now(), validate_only));
+        let answer = self.lanes.exchange(deadline, |client| {
+            client
+                .post(self.messages.clone())
+                .header(AUTHORIZATION, access.header.clone())
+                .header(CONTENT_TYPE, "application/json; charset=UTF-8")
+                .body(body.clone())
+        });
+        match answer.await {
+            Ok(answer) => verdict::read(answer.status.as_u16(), retry_after(&answer.headers, self.clock.now()), &answer.body),
+            Err(Failure::NotTaken(reason)) => Reading::Settled(Verdict::Later { after: None, reason }),
+            Err(Failure::Unknown(reason)) => Reading::Settled(Verdict::Unknown { reason }),
+        }
+    }
+
+    /// Checks the credential against the service itself: a token is fetched, and a message to a device that nobody has is judged without being sent.
+    pub async fn check(&self) -> Vec<Step> {
+        let tried = format!("{}: fetch an access token", self.name);
+        let mut steps = Vec::new();
+        match self.token.current(Instant::now() + self.timeout).await {
+            Ok(_) => steps.push(Step::good(tried, "granted")),
+            Err(NoToken::Refused(reason)) => {
+                steps.push(Step::bad(
+                    tried,
+                    format!("{reason}: the service account is not valid; make a new key for it, and check this machine's clock"),
+                ));
+                return steps;
+            }
+            Err(NoToken::Unavailable { reason, .. }) => {
+                steps.push(Step::bad(tried, format!("{reason}: check the way to the token endpoint (firewall, `roots`) and try again")));
+                return steps;
+            }
+        }
+        let tried = format!("{}: have a message judged without sending it", self.name);
+        steps.push(match self.deliver(&nobody(self.clock.now()), true).await {
+            Verdict::Accepted | Verdict::DeviceGone { .. } => Step::good(tried, "judged: project and account are good"),
+            verdict => Step::bad(tried, advice(&verdict)),
+        });
+        steps
+    }
+}
+
+/// A push that reaches nobody.
+fn nobody(now: postrider_actors::time::Timestamp) -> Push {
+    use postrider_actors::ids::{EventKey, TenantId};
+    use postrider_actors::ports::push_sender::{Channel, Content, Provider, PushToken};
+    Push {
+        channel: Channel { tenant: TenantId("check".into()), provider: Provider::Fcm, app: "check".into() },
+        token: PushToken("nobody".into()),
+        id: uuid::Uuid::nil(),
+        event: EventKey([0; 16]),
+        content: Content::BadgeOnly,
+        badge: Some(0),
+        count: 0,
+        hashes: Vec::new(),
+        expires_at: now,
+    }
+}
+
+/// What to do about an answer that a check did not hope for.
+fn advice(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Accepted | Verdict::DeviceGone { .. } => "nothing".into(),
+        Verdict::Credentials { reason } => {
+            format!("{reason}: give the service account the role for Firebase Cloud Messaging and enable the API in the project")
+        }
+        Verdict::Refused { reason } => format!("{reason}: check `project` and `url`"),
+        Verdict::Later { reason, .. } | Verdict::Unknown { reason } => {
+            format!("{reason}: check the way to the service (`url`, firewall, `roots`) and try again")
+        }
+    }
+}
+
+fn without_token(error: NoToken) -> Verdict {
+    match error {
+        NoToken::Refused(reason) => Verdict::Credentials { reason },
+        NoToken::Unavailable { after, reason } => Verdict::Later { after, reason },
+    }
+}
+
+fn messages_url(base: &str, project: &str) -> Result<Url, FcmError> {
+    let wrong = || FcmError::Url(base.to_owned());
+    let url = Url::parse(base).map_err(|_| wrong())?;
+    if url.scheme() != "https" {
+        return Err(wrong());
+    }
+    url.join(&format!("/v1/projects/{project}/messages:send")).map_err(|_| wrong())
+}

@@ -1,0 +1,1 @@
+//! Google, simulated, against the sender.
