@@ -2,6 +2,7 @@
 
 pub mod apple;
 pub mod arrivals;
+pub mod credentials;
 pub mod exchange;
 pub mod google;
 mod https;

@@ -1,6 +1,6 @@
 //! What can go wrong at a push provider, drawn from one seed: refusals that pass, cut connections, goodbyes, slow answers, phones that are gone.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What happens to one push request.
@@ -69,6 +69,7 @@ pub struct Rates {
 pub struct PushFaults {
     seed: u64,
     rates: Rates,
+    active: AtomicBool,
     drawn: AtomicU64,
     begin: Instant,
     forbidden_until_ms: AtomicU64,
@@ -111,6 +112,7 @@ impl PushFaults {
         Self {
             seed,
             rates,
+            active: AtomicBool::new(true),
             drawn: AtomicU64::new(0),
             begin: Instant::now(),
             forbidden_until_ms: AtomicU64::new(0),
@@ -121,9 +123,14 @@ impl PushFaults {
         }
     }
 
+    /// Switches the faults off (a storm passes) or on again.
+    pub fn set_active(&self, active: bool) {
+        self.active.store(active, Ordering::Relaxed);
+    }
+
     /// Draws what happens to the next request.
     pub fn next(&self) -> Fault {
-        if self.rates == Rates::default() {
+        if self.rates == Rates::default() || !self.active.load(Ordering::Relaxed) {
             return Fault::None;
         }
         let now_ms = self.begin.elapsed().as_millis() as u64;
@@ -214,6 +221,15 @@ mod tests {
     #[test]
     fn none_means_none() {
         assert!(first(&PushFaults::none(), 1_000).iter().all(|f| *f == Fault::None));
+    }
+
+    #[test]
+    fn a_storm_that_has_passed_is_over_until_it_comes_again() {
+        let faults = PushFaults::with_rates(1, Rates { internal: 10_000, ..Rates::default() });
+        faults.set_active(false);
+        assert_eq!(faults.next(), Fault::None);
+        faults.set_active(true);
+        assert_eq!(faults.next(), Fault::Internal);
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
-};
+use base64::Engine as _;
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// The ALPN name of HTTP/2 (RFC 9113, section 3.2).
@@ -26,7 +26,8 @@ pub fn install_provider() {
 
 /// A certificate authority that lives as long as the process and signs the simulators' certificates.
 pub struct Authority {
-    root: CertifiedIssuer<'static, KeyPair>,
+    root: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
 }
 
 impl std::fmt::Debug for Authority {
@@ -49,14 +50,34 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, "Load test root (throw-away)");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let root =
-            CertifiedIssuer::self_signed(params, generate_key()).expect("fixed parameters and a fresh P-256 key always make a certificate");
-        Self { root }
+        let key = generate_key();
+        let certificate = params.self_signed(&key).expect("fixed parameters and a fresh P-256 key always make a certificate");
+        let certificate = certificate.der().clone();
+        let root = Issuer::new(params, key);
+        Self { root, certificate }
+    }
+
+    /// Takes an authority up again from what [`Authority::ca_pem`] and [`Authority::key_pem`] gave out, so that clients that
+    /// trust it need not be told anew.
+    ///
+    /// # Errors
+    /// When the two are no certificate and key.
+    pub fn from_pem(ca_pem: &str, key_pem: &str) -> Result<Self, rcgen::Error> {
+        install_provider();
+        let key = KeyPair::from_pem(key_pem)?;
+        let certificate = CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(|_| rcgen::Error::CouldNotParseCertificate)?;
+        let root = Issuer::from_ca_cert_der(&certificate, key)?;
+        Ok(Self { root, certificate })
+    }
+
+    /// The root's private key in PEM: as secret as the certificates that it signs are worth.
+    pub fn key_pem(&self) -> String {
+        self.root.key().serialize_pem()
     }
 
     /// The root certificate in PEM, for a client's list of trusted roots.
     pub fn ca_pem(&self) -> String {
-        self.root.pem()
+        pem_certificate(&self.certificate)
     }
 
     /// A server's configuration with a valid certificate for `names` (host names or IP addresses), TLS 1.2 and 1.3.
@@ -82,7 +103,7 @@ impl Authority {
     /// A client's configuration that trusts this authority and nobody else.
     pub fn client_config(&self, alpn: &[&[u8]]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
-        roots.add(self.root.der().clone()).expect("a root made here is a valid trust anchor");
+        roots.add(self.certificate.clone()).expect("a root made here is a valid trust anchor");
         let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         config
@@ -96,7 +117,7 @@ impl Authority {
 
     fn server_config_valid_until(&self, names: &[&str], alpn: &[&[u8]], until_year: i32) -> ServerConfig {
         let (certificate, key) = self.issue(names, until_year);
-        let chain: Vec<CertificateDer<'static>> = vec![certificate.der().clone(), self.root.der().clone()];
+        let chain: Vec<CertificateDer<'static>> = vec![certificate.der().clone(), self.certificate.clone()];
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -122,6 +143,14 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.root).expect("fixed parameters and a fresh P-256 key always make a certificate");
         (certificate, key)
     }
+}
+
+/// RFC 7468, section 5.
+fn pem_certificate(der: &CertificateDer<'_>) -> String {
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines = text.as_bytes().chunks(64).map(String::from_utf8_lossy);
+    let body: String = lines.map(|line| format!("{line}\n")).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n")
 }
 
 fn generate_key() -> KeyPair {
@@ -161,6 +190,16 @@ mod tests {
         let silent = authority.server_config(&["localhost"], &[]);
         let agreed = handshake(silent, authority.client_config(&[ALPN_H2])).await;
         assert_eq!(agreed.unwrap(), None, "a server without ALPN agrees on nothing");
+    }
+
+    #[tokio::test]
+    async fn an_authority_taken_up_again_is_trusted_by_those_who_trusted_it_before() {
+        let before = Authority::new();
+        let client = before.client_config(&[]);
+        let again = Authority::from_pem(&before.ca_pem(), &before.key_pem()).unwrap();
+        assert_eq!(again.ca_pem(), before.ca_pem());
+        assert!(handshake(again.server_config(&["localhost"], &[]), client).await.is_ok());
+        assert!(Authority::from_pem("", &before.key_pem()).is_err());
     }
 
     #[tokio::test]
