@@ -69,6 +69,8 @@ section! {
         pub core: core::Core;
         /// This node among the others.
         pub node: node::Node;
+        /// Apple and Google.
+        pub push: push::Push;
         /// Where state is kept.
         pub store: store::Store;
         /// Logs and metrics.
@@ -140,6 +142,7 @@ impl Config {
     /// What no single key can say.
     fn check(&self, problems: &mut Problems) {
         self.core.check(problems);
+        self.push.check(|name| self.tenant.contains_key(name), problems);
         self.store.check(problems);
         for (name, tenant) in &self.tenant {
             tenant.check(&format!("tenant.{name}"), name, problems);

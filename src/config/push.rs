@@ -79,8 +79,15 @@ section! {
 }
 
 impl Push {
-    /// What no single key can say: addresses, ids, keys that cannot be used, two credentials for one app.
-    pub fn check(&self, problems: &mut Problems) {
+    /// What no single key can say: addresses, ids, keys that cannot be used, two credentials for one app, tenants that `is_tenant` does not know.
+    pub fn check(&self, is_tenant: impl Fn(&str) -> bool, problems: &mut Problems) {
+        let tenants = self.apns.iter().enumerate().map(|(n, apns)| (format!("push.apns[{n}]"), &apns.tenant));
+        let tenants = tenants.chain(self.fcm.iter().enumerate().map(|(n, fcm)| (format!("push.fcm[{n}]"), &fcm.tenant)));
+        for (at, tenant) in tenants {
+            if !is_tenant(tenant) {
+                problems.add(format!("{at}.tenant"), format!("\"{tenant}\" is no tenant: there is no [tenant.{tenant}]"));
+            }
+        }
         for (n, apns) in self.apns.iter().enumerate() {
             apns.check(&format!("push.apns[{n}]"), problems);
             if self.apns[..n].iter().any(|other| (&other.tenant, &other.app) == (&apns.tenant, &apns.app)) {
@@ -98,7 +105,6 @@ impl Push {
 
 impl Apns {
     fn check(&self, at: &str, problems: &mut Problems) {
-        filled(&self.tenant, &format!("{at}.tenant"), problems);
         app(&self.app, &format!("{at}.app"), problems);
         if let Some(topic) = &self.topic {
             app(topic, &format!("{at}.topic"), problems);
@@ -126,7 +132,6 @@ impl Apns {
 
 impl Fcm {
     fn check(&self, at: &str, problems: &mut Problems) {
-        filled(&self.tenant, &format!("{at}.tenant"), problems);
         app(&self.app, &format!("{at}.app"), problems);
         https(&self.url, &format!("{at}.url"), problems);
         for path in &self.roots {
@@ -143,12 +148,6 @@ impl Fcm {
             }
             Err(error) => problems.add(format!("{at}.service_account"), error),
         }
-    }
-}
-
-fn filled(value: &str, key: &str, problems: &mut Problems) {
-    if value.is_empty() {
-        problems.add(key, "is empty");
     }
 }
 
