@@ -24,6 +24,7 @@ pub mod setting;
 pub mod store;
 pub mod telemetry;
 pub mod tenants;
+pub mod values;
 
 use std::collections::BTreeMap;
 use std::fmt;
