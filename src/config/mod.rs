@@ -12,6 +12,7 @@
 //!
 //! Tests of a component get its settings with [`from_toml`].
 
+pub mod api;
 pub mod core;
 pub mod duration;
 pub mod node;
@@ -72,6 +73,8 @@ section! {
         pub node: node::Node;
         /// Apple and Google.
         pub push: push::Push;
+        /// The HTTP API.
+        pub api: api::Api;
         /// Where state is kept.
         pub store: store::Store;
         /// Logs and metrics.
@@ -144,6 +147,7 @@ impl Config {
     fn check(&self, problems: &mut Problems) {
         self.core.check(problems);
         self.push.check(|name| self.tenant.contains_key(name), problems);
+        self.api.check(problems);
         self.store.check(problems);
         for (name, tenant) in &self.tenant {
             tenant.check(&format!("tenant.{name}"), name, problems);

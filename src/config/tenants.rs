@@ -13,6 +13,8 @@ section! {
         pub allowed_domains: Vec<String>;
         /// Whether a phone with a token of the identity provider may create its mailbox by registering.
         pub allow_enrolment: bool = true;
+        /// Whether an API key of the role device-manager may create a mailbox by registering a device of it.
+        pub allow_key_enrolment: bool = true;
         /// Where its mail is.
         pub mail: Mail;
         /// The identity provider whose tokens phones carry. Without it only API keys register devices.
@@ -67,7 +69,7 @@ section! {
         pub issuer: String;
         /// The `aud` claim.
         pub audience: String;
-        /// Where the signing keys are (JWKS), https. Exactly one of `jwks_url` and `jwks_file`.
+        /// Where the signing keys are (JWKS), https. Without it and without `jwks_file` they are found through `<issuer>/.well-known/openid-configuration`.
         pub jwks_url: Option<String>;
         /// Signing keys in a file instead; read again when it changes.
         pub jwks_file: Option<PathBuf>;
@@ -128,7 +130,7 @@ impl Identity {
         match (&self.jwks_url, &self.jwks_file) {
             (Some(url), None) => https(url, &format!("{at}.jwks_url"), problems),
             (None, Some(path)) => problems.file(format!("{at}.jwks_file"), path),
-            (None, None) => problems.add(at, "has no signing keys: set jwks_url or jwks_file"),
+            (None, None) => https(&self.issuer, &format!("{at}.issuer"), problems),
             (Some(_), Some(_)) => problems.add(at, "has signing keys twice: keep either jwks_url or jwks_file"),
         }
         for (key, value) in [("issuer", &self.issuer), ("audience", &self.audience), ("claim", &self.claim)] {

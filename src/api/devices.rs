@@ -1,0 +1,169 @@
+//! What phones and mobile-management servers do: register devices, change, list and remove them, report that one was used.
+
+use axum::Extension;
+use axum::Json;
+use axum::extract::State;
+use axum::response::Response;
+use postrider_actors::ports::push_sender::Provider;
+use postrider_actors::ports::registry_store::{DeviceView, Registered, Registration};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::auth::Caller;
+use crate::api::error::{ApiError, Problem, done, made};
+use crate::api::extract::{Body, DevicePath, SmtpPath};
+use crate::api::fields::{ChangeBody, RegisterBody};
+use crate::api::{Shared, rfc3339};
+
+/// A device as its user or an administrator sees it; the token is never shown.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Device {
+    /// The app's own name of the device.
+    device: String,
+    /// `apns` or `fcm`.
+    provider: &'static str,
+    /// `production` or `sandbox`; APNs only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environment: Option<&'static str>,
+    /// Bundle id or package name.
+    app: String,
+    /// How often it was registered with another token, app or provider.
+    generation: i64,
+    /// When it was registered last (RFC 3339).
+    registered_at: String,
+    /// When it was last unlocked and used (RFC 3339).
+    last_activity: String,
+    /// After how many seconds without activity pushes lose sender, subject and preview.
+    push_downgrade_cutoff_sec: u64,
+}
+
+impl From<DeviceView> for Device {
+    fn from(view: DeviceView) -> Self {
+        let (provider, environment) = match view.provider {
+            Provider::Apns => ("apns", Some("production")),
+            Provider::ApnsSandbox => ("apns", Some("sandbox")),
+            Provider::Fcm => ("fcm", None),
+        };
+        Self {
+            device: view.name,
+            provider,
+            environment,
+            app: view.app.to_string(),
+            generation: view.generation.0,
+            registered_at: rfc3339(view.registered_at),
+            last_activity: rfc3339(view.last_activity),
+            push_downgrade_cutoff_sec: view.cutoff.as_secs(),
+        }
+    }
+}
+
+/// The devices of a mailbox.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Devices {
+    /// In the order of their names.
+    devices: Vec<Device>,
+}
+
+/// What registering did.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RegisteredAnswer {
+    /// Whether the device was not known before.
+    created: bool,
+}
+
+/// Register a device, or register it anew. Counts as activity. Repeating it is safe.
+#[utoipa::path(put, path = "/v1/mailboxes/{smtp}/devices/{device}", tag = "devices", security(("bearer" = [])),
+    params(("smtp" = String, Path, description = "SMTP address of the mailbox"), ("device" = String, Path, description = "The app's own name of the device")),
+    request_body = RegisterBody,
+    responses((status = 201, body = RegisteredAnswer), (status = 200, body = RegisteredAnswer, description = "It was known"),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "The mailbox has as many devices as it may have"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub async fn register(
+    State(api): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    DevicePath(smtp, name): DevicePath,
+    Body(body): Body<RegisterBody>,
+) -> Result<Response, ApiError> {
+    let tenant = caller.reach(&smtp)?.clone();
+    let what = body.check()?;
+    let registration = Registration {
+        tenant,
+        smtp,
+        name,
+        provider: what.provider,
+        app: what.app,
+        token: what.token,
+        cutoff: what.cutoff,
+        create_mailbox: caller.may_create_mailbox(),
+    };
+    match api.registry.device_register(&registration, api.clock.now()).await? {
+        Registered::Done { shard, created, .. } => {
+            api.control.shard_changed(shard);
+            Ok(made(created, RegisteredAnswer { created }))
+        }
+        Registered::NoMailbox => Err(ApiError::NotFound("mailbox, and these credentials may not create it")),
+        Registered::TooManyDevices => Err(ApiError::TooManyDevices),
+    }
+}
+
+/// Change the cut-off of a device.
+#[utoipa::path(patch, path = "/v1/mailboxes/{smtp}/devices/{device}", tag = "devices", security(("bearer" = [])),
+    params(("smtp" = String, Path, description = "SMTP address of the mailbox"), ("device" = String, Path, description = "The app's own name of the device")),
+    request_body = ChangeBody,
+    responses((status = 204, description = "Changed"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub async fn change(
+    State(api): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    DevicePath(smtp, name): DevicePath,
+    Body(body): Body<ChangeBody>,
+) -> Result<Response, ApiError> {
+    let tenant = caller.reach(&smtp)?;
+    found(api.registry.device_update(tenant, &smtp, &name, body.push_downgrade_cutoff_sec.0).await?)
+}
+
+/// Remove a device and what was still to be pushed to it.
+#[utoipa::path(delete, path = "/v1/mailboxes/{smtp}/devices/{device}", tag = "devices", security(("bearer" = [])),
+    params(("smtp" = String, Path, description = "SMTP address of the mailbox"), ("device" = String, Path, description = "The app's own name of the device")),
+    responses((status = 204, description = "Removed"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub async fn remove(
+    State(api): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    DevicePath(smtp, name): DevicePath,
+) -> Result<Response, ApiError> {
+    let tenant = caller.reach(&smtp)?;
+    let shard = api.registry.device_remove(tenant, &smtp, &name).await?.ok_or(ApiError::NotFound("device"))?;
+    api.control.shard_changed(shard);
+    Ok(done())
+}
+
+/// Report that the device was unlocked and used at this moment: pushes show details again for as long as its cut-off says.
+#[utoipa::path(post, path = "/v1/mailboxes/{smtp}/devices/{device}/activity", tag = "devices", security(("bearer" = [])),
+    params(("smtp" = String, Path, description = "SMTP address of the mailbox"), ("device" = String, Path, description = "The app's own name of the device")),
+    responses((status = 204, description = "Noted"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub async fn activity(
+    State(api): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    DevicePath(smtp, name): DevicePath,
+) -> Result<Response, ApiError> {
+    let tenant = caller.reach(&smtp)?;
+    found(api.registry.device_activity(tenant, &smtp, &name, api.clock.now()).await?)
+}
+
+/// List the devices of a mailbox.
+#[utoipa::path(get, path = "/v1/mailboxes/{smtp}/devices", tag = "devices", security(("bearer" = [])),
+    params(("smtp" = String, Path, description = "SMTP address of the mailbox")),
+    responses((status = 200, body = Devices),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub async fn list(State(api): State<Shared>, Extension(caller): Extension<Caller>, SmtpPath(smtp): SmtpPath) -> Result<Json<Devices>, ApiError> {
+    let tenant = caller.reach(&smtp)?;
+    let devices = api.registry.device_list(tenant, &smtp).await?.ok_or(ApiError::NotFound("mailbox"))?;
+    Ok(Json(Devices { devices: devices.into_iter().map(Device::from).collect() }))
+}
+
+fn found(there: bool) -> Result<Response, ApiError> {
+    if there { Ok(done()) } else { Err(ApiError::NotFound("device")) }
+}

@@ -1,0 +1,86 @@
+//! All routes of the API on one screen, and what stands around them.
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS};
+use axum::middleware::{Next, from_fn_with_state as layer, map_response};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::api::error::{ApiError, no_method, no_route};
+use crate::api::{Shared, audit, auth, devices, health, limit, mailboxes, node, why};
+
+/// What phones and mobile-management servers reach; with `admin_too`, administrators as well.
+pub fn public(api: &Shared, admin_too: bool) -> Router {
+    let mut routes = phones(api);
+    if admin_too {
+        routes = routes.merge(admin(api)).merge(metrics().route_layer(layer(api.clone(), auth::authenticate_admin)));
+    }
+    guarded(api, routes)
+}
+
+/// What administrators and monitoring reach on an address of their own.
+pub fn private(api: &Shared) -> Router {
+    guarded(api, admin(api).merge(metrics()))
+}
+
+fn phones(api: &Shared) -> Router<Shared> {
+    Router::new()
+        .route("/v1/mailboxes/{smtp}/devices", get(devices::list))
+        .route("/v1/mailboxes/{smtp}/devices/{device}", put(devices::register).patch(devices::change).delete(devices::remove))
+        .route("/v1/mailboxes/{smtp}/devices/{device}/activity", post(devices::activity))
+        .route_layer(layer(api.clone(), auth::authenticate))
+}
+
+fn admin(api: &Shared) -> Router<Shared> {
+    Router::new()
+        .route("/v1/admin/mailboxes", get(mailboxes::list))
+        .route("/v1/admin/mailboxes/{smtp}", get(mailboxes::find).put(mailboxes::add).delete(mailboxes::remove))
+        .route("/v1/admin/mailboxes/{smtp}/why", get(why::why))
+        .route("/v1/admin/node", get(node::node))
+        .route("/v1/admin/sending", post(node::sending))
+        .route_layer(layer(api.clone(), auth::authenticate_admin))
+        .route_layer(layer(api.clone(), audit::audited))
+}
+
+fn metrics() -> Router<Shared> {
+    Router::new().route("/metrics", get(health::metrics))
+}
+
+/// Health is answered even under load; everything else goes through the limits first. The layer added last is met first.
+fn guarded(api: &Shared, routes: Router<Shared>) -> Router {
+    let health = Router::new()
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/openapi.json", get(health::description))
+        .method_not_allowed_fallback(no_method);
+    routes
+        .method_not_allowed_fallback(no_method)
+        .fallback(no_route)
+        .layer(DefaultBodyLimit::max(api.settings.body_limit.len()))
+        .layer(layer(api.clone(), announced_size))
+        .layer(layer(api.clone(), limit::by_load))
+        .layer(layer(api.clone(), limit::by_address))
+        .merge(health)
+        .layer(CatchPanicLayer::custom(|_| {
+            tracing::error!("a request made the API panic");
+            ApiError::Internal.into_response()
+        }))
+        .layer(map_response(for_nobody_else))
+        .with_state(api.clone())
+}
+
+/// Refuses a body that says itself that it is too large, also where no body is read.
+async fn announced_size(State(api): State<Shared>, request: Request, next: Next) -> Response {
+    let limit = api.settings.body_limit.len();
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|bytes| bytes > limit) { ApiError::TooLarge(limit).into_response() } else { next.run(request).await }
+}
+
+async fn for_nobody_else(mut response: Response) -> Response {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

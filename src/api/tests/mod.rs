@@ -1,0 +1,1 @@
+//! The API as its callers see it: a listening server and a real client.

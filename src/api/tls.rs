@@ -1,0 +1,92 @@
+//! The server's certificate: read and checked at the start, read again when its files change, without a connection being lost.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum_server::tls_rustls::RustlsConfig;
+use rustls::ServerConfig;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::api::Tls;
+
+/// Why a certificate or key cannot be used; never its content.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read or holds something else.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The two files do not go together.
+    #[error("the certificate in {} and the key in {} do not go together: {problem}", certificate.display(), key.display())]
+    Pair {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// Reads both files. TLS 1.2 or newer, HTTP/2 and HTTP/1.1.
+///
+/// # Errors
+/// The file that cannot be used, or that they do not go together.
+pub fn load(files: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
+    let problem = |path: &Path, problem: String| TlsError::File { path: path.to_owned(), problem };
+    let read = |path: &Path| std::fs::read(path).map_err(|error| problem(path, format!("cannot be read ({error})")));
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(&files.certificate)?).collect();
+    let chain = chain.ok().filter(|chain| !chain.is_empty());
+    let chain = chain.ok_or_else(|| problem(&files.certificate, "holds no certificate in PEM".to_owned()))?;
+    let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?);
+    let key = key.map_err(|_| problem(&files.key, "holds no private key in PEM (PKCS#8, PKCS#1 or SEC1, without a password)".to_owned()))?;
+    let pair = |error: rustls::Error| TlsError::Pair { certificate: files.certificate.clone(), key: files.key.clone(), problem: error.to_string() };
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(pair)?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(pair)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Looks at the files now and then until told to stop. Files that cannot be used leave the former certificate in place and are tried again at each look.
+pub async fn keep_current(files: &Tls, config: &RustlsConfig, stop: &CancellationToken) {
+    let mut seen = changed_at(files);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(files.reload) => {}
+        }
+        let latest = changed_at(files);
+        if latest == seen {
+            continue;
+        }
+        let reader = files.clone();
+        match tokio::task::spawn_blocking(move || load(&reader)).await {
+            Ok(Ok(fresh)) => {
+                config.reload_from_config(fresh);
+                seen = latest;
+                tracing::info!("the API's certificate was read again");
+            }
+            Ok(Err(error)) => tracing::error!(%error, "the API's certificate changed and cannot be used; the former one stays"),
+            Err(error) => tracing::error!(%error, "reading the API's certificate failed"),
+        }
+    }
+}
+
+/// When the files were changed and how long they are; a link that points elsewhere shows its new target.
+fn changed_at(files: &Tls) -> [Option<(SystemTime, u64)>; 2] {
+    [&files.certificate, &files.key].map(|path| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    })
+}
