@@ -10,8 +10,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::auth::Caller;
-use crate::api::error::{ApiError, Problem, done, made};
-use crate::api::extract::{Body, DevicePath, SmtpPath};
+use crate::api::error::{ApiError, Problem, Refusals, done, made};
+use crate::api::extract::{Body, DeviceParams, DevicePath, MailboxParams, SmtpPath};
 use crate::api::fields::{ChangeBody, RegisterBody};
 use crate::api::{Shared, rfc3339};
 
@@ -74,11 +74,11 @@ pub struct RegisteredAnswer {
 
 /// Register a device, or register it anew. Counts as activity. Repeating it is safe.
 #[utoipa::path(put, path = "/v1/mailboxes/{smtp}/devices/{device}", tag = "devices", security(("bearer" = [])),
-    params(("smtp" = String, Path, description = "SMTP address of the mailbox"), ("device" = String, Path, description = "The app's own name of the device")),
+    params(DeviceParams),
     request_body = RegisterBody,
-    responses((status = 201, body = RegisteredAnswer), (status = 200, body = RegisteredAnswer, description = "It was known"),
+    responses((status = 201, body = RegisteredAnswer, description = "It is registered"), (status = 200, body = RegisteredAnswer, description = "It was known"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "The mailbox has as many devices as it may have"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+        Refusals))]
 pub async fn register(
     State(api): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -109,10 +109,10 @@ pub async fn register(
 
 /// Change the cut-off of a device.
 #[utoipa::path(patch, path = "/v1/mailboxes/{smtp}/devices/{device}", tag = "devices", security(("bearer" = [])),
-    params(("smtp" = String, Path, description = "SMTP address of the mailbox"), ("device" = String, Path, description = "The app's own name of the device")),
+    params(DeviceParams),
     request_body = ChangeBody,
     responses((status = 204, description = "Changed"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+        Refusals))]
 pub async fn change(
     State(api): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -125,9 +125,9 @@ pub async fn change(
 
 /// Remove a device and what was still to be pushed to it.
 #[utoipa::path(delete, path = "/v1/mailboxes/{smtp}/devices/{device}", tag = "devices", security(("bearer" = [])),
-    params(("smtp" = String, Path, description = "SMTP address of the mailbox"), ("device" = String, Path, description = "The app's own name of the device")),
+    params(DeviceParams),
     responses((status = 204, description = "Removed"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+        Refusals))]
 pub async fn remove(
     State(api): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -141,9 +141,9 @@ pub async fn remove(
 
 /// Report that the device was unlocked and used at this moment: pushes show details again for as long as its cut-off says.
 #[utoipa::path(post, path = "/v1/mailboxes/{smtp}/devices/{device}/activity", tag = "devices", security(("bearer" = [])),
-    params(("smtp" = String, Path, description = "SMTP address of the mailbox"), ("device" = String, Path, description = "The app's own name of the device")),
+    params(DeviceParams),
     responses((status = 204, description = "Noted"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+        Refusals))]
 pub async fn activity(
     State(api): State<Shared>,
     Extension(caller): Extension<Caller>,
@@ -155,10 +155,14 @@ pub async fn activity(
 
 /// List the devices of a mailbox.
 #[utoipa::path(get, path = "/v1/mailboxes/{smtp}/devices", tag = "devices", security(("bearer" = [])),
-    params(("smtp" = String, Path, description = "SMTP address of the mailbox")),
-    responses((status = 200, body = Devices),
-        (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
-pub async fn list(State(api): State<Shared>, Extension(caller): Extension<Caller>, SmtpPath(smtp): SmtpPath) -> Result<Json<Devices>, ApiError> {
+    params(MailboxParams),
+    responses((status = 200, body = Devices, description = "The devices"),
+        Refusals))]
+pub async fn list(
+    State(api): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    SmtpPath(smtp): SmtpPath,
+) -> Result<Json<Devices>, ApiError> {
     let tenant = caller.reach(&smtp)?;
     let devices = api.registry.device_list(tenant, &smtp).await?.ok_or(ApiError::NotFound("mailbox"))?;
     Ok(Json(Devices { devices: devices.into_iter().map(Device::from).collect() }))

@@ -9,7 +9,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use postrider_actors::ports::StoreError;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
 /// Why a request was not carried out. Texts are for people; programs read `code` and the status.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,6 +160,18 @@ pub struct Problem {
     /// Which field, path segment or query parameter is wrong, if it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
+}
+
+/// What every route may answer beside what it says itself; for the description of the API.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "only its description is used")]
+pub enum Refusals {
+    /// The request was not carried out: the caller can do something about it.
+    #[response(status = "4XX", content_type = "application/problem+json")]
+    Caller(#[to_schema] Problem),
+    /// The request was not carried out, or that is not known: repeating it later is safe.
+    #[response(status = "5XX", content_type = "application/problem+json")]
+    Service(#[to_schema] Problem),
 }
 
 impl IntoResponse for ApiError {

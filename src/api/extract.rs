@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 use postrider_actors::ids::Smtp;
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
 
 use crate::api::error::ApiError;
 use crate::api::{Shared, fields};
@@ -37,9 +38,34 @@ impl<S: Send + Sync> FromRequestParts<S> for DevicePath {
     }
 }
 
+/// The path of a mailbox, for the description of the API.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[allow(dead_code, reason = "only its description is used")]
+pub struct MailboxParams {
+    /// SMTP address of the mailbox.
+    #[param(max_length = 320)]
+    smtp: String,
+}
+
+/// The path of a device, for the description of the API.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[allow(dead_code, reason = "only its description is used")]
+pub struct DeviceParams {
+    /// SMTP address of the mailbox.
+    #[param(max_length = 320)]
+    smtp: String,
+    /// The app's own name of the device.
+    #[param(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9._-]+$")]
+    device: String,
+}
+
 /// One path segment, percent-decoded; the router refuses what is not UTF-8 then.
 async fn path_parameter<S: Send + Sync>(parts: &mut Parts, state: &S, name: &'static str) -> Result<String, ApiError> {
-    let found = RawPathParams::from_request_parts(parts, state).await.map_err(|_| ApiError::invalid(name, "is not UTF-8 after percent-decoding"))?;
+    let found = RawPathParams::from_request_parts(parts, state)
+        .await
+        .map_err(|_| ApiError::invalid(name, "is not UTF-8 after percent-decoding"))?;
     found.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).ok_or(ApiError::Internal)
 }
 
@@ -66,7 +92,9 @@ fn page(uri: &Uri) -> Result<Page, ApiError> {
     let (mut after, mut limit) = (None, None);
     for (key, value) in pairs {
         match key.as_str() {
-            "after" if after.is_none() => after = Some(fields::smtp(&value).map_err(|_| ApiError::invalid("after", "must be an SMTP address"))?),
+            "after" if after.is_none() => {
+                after = Some(fields::smtp(&value).map_err(|_| ApiError::invalid("after", "must be an SMTP address"))?)
+            }
             "limit" if limit.is_none() => {
                 let number = value.parse().ok().filter(|n| (1..=1_000).contains(n));
                 limit = Some(number.ok_or_else(|| ApiError::invalid("limit", "must be a whole number from 1 to 1000"))?);
@@ -144,7 +172,10 @@ mod tests {
         assert_eq!(field, "token");
         assert!(text.starts_with("must be a string") && !text.contains("hush"), "{text}");
         assert_eq!(detail::<RegisterBody>(br#"{"provider":"apns","app":"a"}"#), (String::new(), "missing field `token`".into()));
-        assert_eq!(detail::<ChangeBody>(br#"{"pushDowngradeCutoffSec":1,"pushDowngradeCutoffSec":2}"#).1, "duplicate field `pushDowngradeCutoffSec`");
+        assert_eq!(
+            detail::<ChangeBody>(br#"{"pushDowngradeCutoffSec":1,"pushDowngradeCutoffSec":2}"#).1,
+            "duplicate field `pushDowngradeCutoffSec`"
+        );
         assert_eq!(detail::<ChangeBody>(br#"{"pushDowngradeCutoffSec":1} x"#).1, "something follows the JSON object in the body");
         assert!(detail::<ChangeBody>(br#"{"x":1}"#).1.starts_with("unknown field `x`"));
     }

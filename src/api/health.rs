@@ -19,14 +19,14 @@ pub struct Well {
 }
 
 /// Whether the process lives.
-#[utoipa::path(get, path = "/healthz", tag = "monitoring", responses((status = 200, body = Well)))]
+#[utoipa::path(get, path = "/healthz", tag = "monitoring", responses((status = 200, body = Well, description = "It lives")))]
 pub async fn live() -> Json<Well> {
     Json(Well { status: "ok" })
 }
 
 /// Whether the node is GOOD and may act.
 #[utoipa::path(get, path = "/readyz", tag = "monitoring",
-    responses((status = 200, body = Well), (status = 503, body = Problem, content_type = "application/problem+json", description = "Why not")))]
+    responses((status = 200, body = Well, description = "It works"), (status = 503, body = Problem, content_type = "application/problem+json", description = "Why not")))]
 pub async fn ready(State(api): State<Shared>) -> Result<Json<Well>, ApiError> {
     let node = api.control.node();
     if node.state != NodeState::Good {
@@ -40,7 +40,7 @@ pub async fn ready(State(api): State<Shared>) -> Result<Json<Well>, ApiError> {
 
 /// Metrics in the text format of Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "monitoring",
-    responses((status = 200, body = String, content_type = "text/plain"),
+    responses((status = 200, body = String, content_type = "text/plain", description = "The metrics"),
         (status = "4XX", body = Problem, content_type = "application/problem+json", description = "On an address shared with phones an admin key is wanted")))]
 pub async fn metrics(State(api): State<Shared>) -> impl IntoResponse {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (api.metrics_text)())

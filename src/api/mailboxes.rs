@@ -8,8 +8,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::auth::Caller;
-use crate::api::error::{ApiError, Problem, done, made};
-use crate::api::extract::{Page, SmtpPath};
+use crate::api::error::{ApiError, Refusals, done, made};
+use crate::api::extract::{MailboxParams, Page, SmtpPath};
 use crate::api::{Shared, rfc3339};
 
 /// A mailbox as an administrator sees it.
@@ -38,7 +38,8 @@ pub struct Mailbox {
 
 impl From<MailboxView> for Mailbox {
     fn from(view: MailboxView) -> Self {
-        let time = |at: postrider_actors::time::Timestamp| (at.0 > 0 && at != postrider_actors::time::Timestamp::NEVER).then(|| rfc3339(at));
+        let time =
+            |at: postrider_actors::time::Timestamp| (at.0 > 0 && at != postrider_actors::time::Timestamp::NEVER).then(|| rfc3339(at));
         Self {
             smtp: view.smtp.as_str().to_owned(),
             tenant: view.tenant.to_string(),
@@ -65,9 +66,9 @@ pub struct Mailboxes {
 
 /// Add a mailbox. It is watched once it has a device.
 #[utoipa::path(put, path = "/v1/admin/mailboxes/{smtp}", tag = "admin", security(("bearer" = [])),
-    params(("smtp" = String, Path, description = "SMTP address of the mailbox")),
-    responses((status = 201, body = Mailbox), (status = 200, body = Mailbox, description = "It was there"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    params(MailboxParams),
+    responses((status = 201, body = Mailbox, description = "It was added"), (status = 200, body = Mailbox, description = "It was there"),
+        Refusals))]
 pub async fn add(State(api): State<Shared>, Extension(caller): Extension<Caller>, SmtpPath(smtp): SmtpPath) -> Result<Response, ApiError> {
     let tenant = caller.reach(&smtp)?;
     let (view, created) = api.registry.mailbox_add(tenant, &smtp, api.clock.now()).await?;
@@ -79,8 +80,8 @@ pub async fn add(State(api): State<Shared>, Extension(caller): Extension<Caller>
 #[utoipa::path(get, path = "/v1/admin/mailboxes", tag = "admin", security(("bearer" = [])),
     params(("after" = Option<String>, Query, description = "The last address of the page before"),
         ("limit" = Option<u32>, Query, description = "How many; 100 unless told", minimum = 1, maximum = 1000)),
-    responses((status = 200, body = Mailboxes),
-        (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Mailboxes, description = "One page"),
+        Refusals))]
 pub async fn list(State(api): State<Shared>, Extension(caller): Extension<Caller>, page: Page) -> Result<Json<Mailboxes>, ApiError> {
     let found = api.registry.mailbox_list(&caller.tenant.id, page.after.as_ref(), page.limit).await?;
     let full = u32::try_from(found.len()).is_ok_and(|n| n >= page.limit);
@@ -90,10 +91,14 @@ pub async fn list(State(api): State<Shared>, Extension(caller): Extension<Caller
 
 /// Look at one mailbox.
 #[utoipa::path(get, path = "/v1/admin/mailboxes/{smtp}", tag = "admin", security(("bearer" = [])),
-    params(("smtp" = String, Path, description = "SMTP address of the mailbox")),
-    responses((status = 200, body = Mailbox),
-        (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
-pub async fn find(State(api): State<Shared>, Extension(caller): Extension<Caller>, SmtpPath(smtp): SmtpPath) -> Result<Json<Mailbox>, ApiError> {
+    params(MailboxParams),
+    responses((status = 200, body = Mailbox, description = "The mailbox"),
+        Refusals))]
+pub async fn find(
+    State(api): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    SmtpPath(smtp): SmtpPath,
+) -> Result<Json<Mailbox>, ApiError> {
     let tenant = caller.reach(&smtp)?;
     let view = api.registry.mailbox_find(tenant, &smtp).await?.ok_or(ApiError::NotFound("mailbox"))?;
     Ok(Json(view.into()))
@@ -101,10 +106,14 @@ pub async fn find(State(api): State<Shared>, Extension(caller): Extension<Caller
 
 /// Remove a mailbox and everything about it. A domain that is no longer allowed does not stand in the way.
 #[utoipa::path(delete, path = "/v1/admin/mailboxes/{smtp}", tag = "admin", security(("bearer" = [])),
-    params(("smtp" = String, Path, description = "SMTP address of the mailbox")),
+    params(MailboxParams),
     responses((status = 204, description = "Removed"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
-pub async fn remove(State(api): State<Shared>, Extension(caller): Extension<Caller>, SmtpPath(smtp): SmtpPath) -> Result<Response, ApiError> {
+        Refusals))]
+pub async fn remove(
+    State(api): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    SmtpPath(smtp): SmtpPath,
+) -> Result<Response, ApiError> {
     let shard = api.registry.mailbox_remove(&caller.tenant.id, &smtp).await?.ok_or(ApiError::NotFound("mailbox"))?;
     api.control.shard_changed(shard);
     Ok(done())

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::api::Shared;
 use crate::api::auth::Caller;
-use crate::api::error::{ApiError, Problem, done};
+use crate::api::error::{ApiError, Refusals, done};
 use crate::api::extract::Body;
 use crate::api::fields::SendingBody;
 
@@ -50,8 +50,8 @@ impl From<NodeSnapshot> for Node {
 
 /// Look at this node.
 #[utoipa::path(get, path = "/v1/admin/node", tag = "admin", security(("bearer" = [])),
-    responses((status = 200, body = Node),
-        (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Node, description = "This node"),
+        Refusals))]
 pub async fn node(State(api): State<Shared>) -> Json<Node> {
     Json(api.control.node().into())
 }
@@ -60,8 +60,12 @@ pub async fn node(State(api): State<Shared>) -> Json<Node> {
 #[utoipa::path(post, path = "/v1/admin/sending", tag = "admin", security(("bearer" = [])),
     request_body = SendingBody,
     responses((status = 204, description = "Switched; nodes notice at their next heartbeat"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
-pub async fn sending(State(api): State<Shared>, Extension(caller): Extension<Caller>, Body(body): Body<SendingBody>) -> Result<Response, ApiError> {
+        Refusals))]
+pub async fn sending(
+    State(api): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Body(body): Body<SendingBody>,
+) -> Result<Response, ApiError> {
     api.registry.sending_allow(body.allowed.0).await?;
     tracing::warn!(by = %caller.name, allowed = body.allowed.0, "sending was switched");
     Ok(done())

@@ -29,7 +29,9 @@ struct Bearer;
 
 impl Modify for Bearer {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API key (`prk_...`) or a token of the company's identity provider"));
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("An API key (`prk_...`) or a token of the company's identity provider"));
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme.build()));
     }
@@ -56,7 +58,21 @@ mod tests {
             std::fs::write(path, &made).unwrap();
         }
         let kept = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(kept == made, "src/api/openapi.json differs from the handlers: run this test with POSTRIDER_BLESS=1 and look at the difference");
-        assert!(made.contains("\"openapi\": \"3.1."));
+        assert!(
+            kept == made,
+            "src/api/openapi.json differs from the handlers: run this test with POSTRIDER_BLESS=1 and look at the difference"
+        );
+        let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+        assert!(made["openapi"].as_str().unwrap().starts_with("3.1."));
+        for (path, item) in made["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                for (status, response) in operation["responses"].as_object().unwrap() {
+                    assert!(
+                        response["description"].as_str().is_some_and(|text| !text.is_empty()),
+                        "OpenAPI wants a description: {method} {path} {status}"
+                    );
+                }
+            }
+        }
     }
 }

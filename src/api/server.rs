@@ -143,7 +143,13 @@ async fn both_or_stop(both: impl Future<Output = io::Result<((), ())>>, stop: &C
     served.map(|_| ()).map_err(ServeError::Ended)
 }
 
-async fn one(listener: TcpListener, routes: Router, tls: Option<RustlsConfig>, settings: &ApiSettings, stop: &CancellationToken) -> io::Result<()> {
+async fn one(
+    listener: TcpListener,
+    routes: Router,
+    tls: Option<RustlsConfig>,
+    settings: &ApiSettings,
+    stop: &CancellationToken,
+) -> io::Result<()> {
     let handle = Handle::new();
     let guard = Guard::new(settings);
     let service = routes.into_make_service_with_connect_info::<SocketAddr>();

@@ -46,8 +46,13 @@ pub fn load(files: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = chain.ok().filter(|chain| !chain.is_empty());
     let chain = chain.ok_or_else(|| problem(&files.certificate, "holds no certificate in PEM".to_owned()))?;
     let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?);
-    let key = key.map_err(|_| problem(&files.key, "holds no private key in PEM (PKCS#8, PKCS#1 or SEC1, without a password)".to_owned()))?;
-    let pair = |error: rustls::Error| TlsError::Pair { certificate: files.certificate.clone(), key: files.key.clone(), problem: error.to_string() };
+    let key =
+        key.map_err(|_| problem(&files.key, "holds no private key in PEM (PKCS#8, PKCS#1 or SEC1, without a password)".to_owned()))?;
+    let pair = |error: rustls::Error| TlsError::Pair {
+        certificate: files.certificate.clone(),
+        key: files.key.clone(),
+        problem: error.to_string(),
+    };
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(pair)?

@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 
 use crate::api::auth::Caller;
 use crate::api::devices::Device;
-use crate::api::error::{ApiError, Problem};
-use crate::api::extract::SmtpPath;
+use crate::api::error::{ApiError, Refusals};
+use crate::api::extract::{MailboxParams, SmtpPath};
 use crate::api::mailboxes::Mailbox;
 use crate::api::node::Node;
 use crate::api::{Shared, rfc3339};
@@ -73,9 +73,9 @@ pub struct Event {
 
 /// Say why a user got no push.
 #[utoipa::path(get, path = "/v1/admin/mailboxes/{smtp}/why", tag = "admin", security(("bearer" = [])),
-    params(("smtp" = String, Path, description = "SMTP address of the mailbox")),
-    responses((status = 200, body = Why),
-        (status = "4XX", body = Problem, content_type = "application/problem+json"), (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+    params(MailboxParams),
+    responses((status = 200, body = Why, description = "Everything that answers the question"),
+        Refusals))]
 pub async fn why(State(api): State<Shared>, Extension(caller): Extension<Caller>, SmtpPath(smtp): SmtpPath) -> Result<Json<Why>, ApiError> {
     let tenant = caller.reach(&smtp)?;
     let view = api.registry.mailbox_find(tenant, &smtp).await?.ok_or(ApiError::NotFound("mailbox"))?;
@@ -94,7 +94,8 @@ pub async fn why(State(api): State<Shared>, Extension(caller): Extension<Caller>
 /// Puts the actor's memory and the delivery rows into the order of time. At the same microsecond a collection comes before its rows, and they before their verdicts.
 fn merge(snapshot: Option<&MailboxSnapshot>, rows: &[DeliveryView]) -> Vec<Event> {
     let journal = snapshot.into_iter().flat_map(|snapshot| &snapshot.journal);
-    let journal = journal.map(|line| (line.at, Event { at: rfc3339(line.at), source: "journal", what: line.what.clone(), mail: None, device: None }));
+    let journal =
+        journal.map(|line| (line.at, Event { at: rfc3339(line.at), source: "journal", what: line.what.clone(), mail: None, device: None }));
     let rows_in_order = || rows.iter().rev();
     let committed = rows_in_order().map(|row| (row.created_at, of_row(row, row.created_at, "row", committed(row))));
     let settled = rows_in_order().filter_map(|row| row.settled_at.map(|at| (at, of_row(row, at, "verdict", settled(row)))));

@@ -121,11 +121,15 @@ impl Api {
     pub fn check(&self, problems: &mut Problems) {
         for (key, address) in [("api.listen", Some(self.listen)), ("api.admin_listen", self.admin_listen)] {
             if address.is_some_and(|address| self.tls.is_none() && !self.plain_http && !address.ip().is_loopback()) {
-                problems.add(key, "would serve plain HTTP to other machines: set api.tls, or api.plain_http = true behind a proxy that does TLS");
+                problems.add(
+                    key,
+                    "would serve plain HTTP to other machines: set api.tls, or api.plain_http = true behind a proxy that does TLS",
+                );
             }
         }
         if self.admin_listen == Some(self.listen) && self.listen.port() != 0 {
-            problems.add("api.admin_listen", "is the same as api.listen: take another port, or leave it out to serve everything on api.listen");
+            problems
+                .add("api.admin_listen", "is the same as api.listen: take another port, or leave it out to serve everything on api.listen");
         }
         if let Some(tls) = &self.tls {
             problems.file("api.tls.certificate", &tls.certificate);
@@ -163,7 +167,8 @@ mod tests {
 
     #[test]
     fn values_out_of_range_and_unknown_keys_are_told_at_once() {
-        let error = from_toml::<Api>("body_limit = '1B'\nrequest_timeout = '0s'\nburst = 0\nbrust = 5\ntrusted_proxies = ['10.0.0.0/33']").unwrap_err();
+        let error = from_toml::<Api>("body_limit = '1B'\nrequest_timeout = '0s'\nburst = 0\nbrust = 5\ntrusted_proxies = ['10.0.0.0/33']")
+            .unwrap_err();
         let keys: Vec<_> = error.problems.iter().map(|problem| problem.key.as_str()).collect();
         for key in ["request_timeout", "body_limit", "burst", "brust", "trusted_proxies"] {
             assert!(keys.iter().any(|found| found.starts_with(key)), "{key}: {keys:?}");

@@ -42,7 +42,8 @@ pub fn check(claims: &Claims, settings: &Identity, now: Timestamp) -> Result<Smt
     if settings.claim == "email" && !settings.allow_email_claim {
         return Err("the claim email is not believed");
     }
-    let address = claims.get(&settings.claim).and_then(Value::as_str).ok_or("the token has no mail address in the claim that is asked for")?;
+    let address =
+        claims.get(&settings.claim).and_then(Value::as_str).ok_or("the token has no mail address in the claim that is asked for")?;
     fields::smtp(address).map_err(|_| "the token's claim does not hold an SMTP address")
 }
 
@@ -74,14 +75,19 @@ mod tests {
     fn with(change: Value) -> Result<Smtp, &'static str> {
         let mut claims = good().as_object().unwrap().clone();
         for (key, value) in change.as_object().unwrap() {
-            if value.is_null() { claims.remove(key) } else { claims.insert(key.clone(), value.clone()) };
+            if value.is_null() {
+                claims.remove(key)
+            } else {
+                claims.insert(key.clone(), value.clone())
+            };
         }
         check(&claims, &settings(), Timestamp(NOW * 1_000_000))
     }
 
     #[test]
     fn a_token_speaks_for_the_address_in_its_claim() {
-        for change in [json!({}), json!({"aud": ["x", "push"]}), json!({"exp": NOW - 59}), json!({"nbf": NOW + 60}), json!({"exp": 1.9e9})] {
+        for change in [json!({}), json!({"aud": ["x", "push"]}), json!({"exp": NOW - 59}), json!({"nbf": NOW + 60}), json!({"exp": 1.9e9})]
+        {
             assert_eq!(with(change.clone()).unwrap().as_str(), "ann@example.com", "{change}");
         }
     }
@@ -89,11 +95,27 @@ mod tests {
     #[test]
     fn a_token_that_is_not_for_us_or_not_for_this_moment_is_refused() {
         for change in [
-            json!({"iss": null}), json!({"iss": ["https://id.example.com"]}), json!({"iss": "https://id.example.com/"}),
-            json!({"aud": null}), json!({"aud": "other"}), json!({"aud": []}), json!({"aud": {"push": 1}}), json!({"aud": ["pus", 5]}),
-            json!({"exp": null}), json!({"exp": NOW - 60}), json!({"exp": "1900000000"}), json!({"exp": [NOW + 5]}),
-            json!({"nbf": NOW + 61}), json!({"nbf": "0"}), json!({"nbf": []}),
-            json!({"upn": null}), json!({"upn": ["ann@example.com"]}), json!({"upn": {}}), json!({"upn": 5}), json!({"upn": "ann"}), json!({"upn": ""}),
+            json!({"iss": null}),
+            json!({"iss": ["https://id.example.com"]}),
+            json!({"iss": "https://id.example.com/"}),
+            json!({"aud": null}),
+            json!({"aud": "other"}),
+            json!({"aud": []}),
+            json!({"aud": {"push": 1}}),
+            json!({"aud": ["pus", 5]}),
+            json!({"exp": null}),
+            json!({"exp": NOW - 60}),
+            json!({"exp": "1900000000"}),
+            json!({"exp": [NOW + 5]}),
+            json!({"nbf": NOW + 61}),
+            json!({"nbf": "0"}),
+            json!({"nbf": []}),
+            json!({"upn": null}),
+            json!({"upn": ["ann@example.com"]}),
+            json!({"upn": {}}),
+            json!({"upn": 5}),
+            json!({"upn": "ann"}),
+            json!({"upn": ""}),
         ] {
             assert!(with(change.clone()).is_err(), "{change}");
         }

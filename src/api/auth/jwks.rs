@@ -87,7 +87,17 @@ impl KeySet {
             (None, None) => Source::Discovery,
         };
         let (keep, stale, pause) = (times.jwks_keep, times.jwks_stale, times.jwks_refresh);
-        Self { issuer: identity.issuer.clone(), source, keep, stale, pause, clock, fetch, current: ArcSwapOption::empty(), reading: Arc::default() }
+        Self {
+            issuer: identity.issuer.clone(),
+            source,
+            keep,
+            stale,
+            pause,
+            clock,
+            fetch,
+            current: ArcSwapOption::empty(),
+            reading: Arc::default(),
+        }
     }
 
     /// The key that a token names, for the algorithm that it names.
@@ -117,11 +127,7 @@ impl KeySet {
     async fn refresh(self: &Arc<Self>) {
         let waited = tokio::time::timeout(WAIT, async {
             let turn = self.reading.clone().lock_owned().await;
-            if let Some(reader) = self.read_if_due(turn) {
-                reader.await.is_ok()
-            } else {
-                true
-            }
+            if let Some(reader) = self.read_if_due(turn) { reader.await.is_ok() } else { true }
         });
         if !waited.await.unwrap_or(false) {
             tracing::warn!(issuer = %self.issuer, "reading the identity provider's keys did not end in time");
@@ -145,7 +151,9 @@ impl KeySet {
                 tracing::debug!(issuer = %self.issuer, keys = keys.len(), "read the identity provider's keys");
                 self.current.store(Some(Arc::new(Snapshot { read_at: self.clock.monotonic(), keys })));
             }
-            Err(error) => tracing::warn!(issuer = %self.issuer, %error, "the identity provider's keys cannot be read; those from before are used on"),
+            Err(error) => {
+                tracing::warn!(issuer = %self.issuer, %error, "the identity provider's keys cannot be read; those from before are used on")
+            }
         }
     }
 
@@ -208,5 +216,7 @@ fn usable(jwk: &Jwk) -> Option<PublicKey> {
 
 fn modulus_bytes(n: &str) -> usize {
     use base64::Engine;
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(n.trim_end_matches('=')).map_or(0, |bytes| bytes.iter().skip_while(|b| **b == 0).count())
+    base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(n.trim_end_matches('='))
+        .map_or(0, |bytes| bytes.iter().skip_while(|b| **b == 0).count())
 }

@@ -36,7 +36,12 @@ pub struct Issuers {
 impl Issuers {
     /// Takes those of the tenants that have one. Nothing is fetched before a token wants it.
     #[must_use]
-    pub fn new<'a>(tenants: impl Iterator<Item = &'a Arc<Tenant>>, times: &ApiSettings, clock: &Arc<dyn Clock>, fetch: &Arc<dyn Fetch>) -> Self {
+    pub fn new<'a>(
+        tenants: impl Iterator<Item = &'a Arc<Tenant>>,
+        times: &ApiSettings,
+        clock: &Arc<dyn Clock>,
+        fetch: &Arc<dyn Fetch>,
+    ) -> Self {
         let issuer = |tenant: &Arc<Tenant>| {
             let settings = tenant.identity.clone()?;
             let keys = Arc::new(KeySet::new(&settings, times, clock.clone(), fetch.clone()));

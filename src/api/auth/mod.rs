@@ -111,7 +111,9 @@ async fn recognise(api: &Shared, headers: &HeaderMap) -> Result<Caller, ApiError
 fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(ApiError::Unauthenticated("send one header Authorization: Bearer, with an API key or a token of the identity provider"));
+        return Err(ApiError::Unauthenticated(
+            "send one header Authorization: Bearer, with an API key or a token of the identity provider",
+        ));
     };
     let text = value.to_str().ok().and_then(|text| text.split_once(' '));
     match text {
@@ -127,6 +129,7 @@ async fn by_key(api: &Shared, credentials: &str) -> Result<Caller, ApiError> {
     if !presented.matches(&kept) {
         return Err(REFUSED);
     }
-    let tenant = api.tenants.get(&kept.tenant).ok_or(ApiError::Unauthenticated("the API key belongs to a tenant that is not configured"))?;
+    let tenant =
+        api.tenants.get(&kept.tenant).ok_or(ApiError::Unauthenticated("the API key belongs to a tenant that is not configured"))?;
     Ok(Caller { tenant: tenant.clone(), name: format!("key {}", kept.id).into(), kind: Kind::Key(kept.role) })
 }

@@ -1,0 +1,109 @@
+//! API keys: what they open, how they are refused, how they end; and the audit trail of what was done with them.
+
+use super::*;
+
+#[tokio::test]
+async fn without_believed_credentials_nobody_comes_in() {
+    let world = start(|_| {}).await;
+    let key = world.key("acme", Role::DeviceManager).await;
+    let mut wrong_secret = key.clone();
+    let last = if wrong_secret.pop() == Some('A') { 'B' } else { 'A' };
+    wrong_secret.push(last);
+    let unknown_id = format!("prk_0123456789abcdef{}", &key[20..]);
+    for credentials in ["", "prk_", "prk_x_y", &key[..key.len() - 1], &wrong_secret, &unknown_id, "a.b.c", "x"] {
+        world.put(PHONE, credentials, GOOD).await.problem(401, "unauthenticated");
+    }
+    for header in ["Basic dTpw", "Bearer", "Bearer ", "bearer\u{a0}x", &key] {
+        let request = world.client.get(format!("{}{DEVICES}", world.base));
+        answer(request.header("authorization", header.as_bytes())).await.problem(401, "unauthenticated");
+    }
+    let twice = world.client.get(format!("{}{DEVICES}", world.base)).header("authorization", format!("Bearer {key}"));
+    answer(twice.header("authorization", format!("Bearer {key}"))).await.problem(401, "unauthenticated");
+    assert_eq!(world.store.read(|model| model.mailboxes.len()), 0);
+}
+
+#[tokio::test]
+async fn a_key_opens_what_its_role_and_tenant_open() {
+    let world = start(|_| {}).await;
+    let manager = world.key("acme", Role::DeviceManager).await;
+    let gone = world.key("gone", Role::Admin).await;
+    for (method, path) in [
+        (Method::GET, "/v1/admin/mailboxes"),
+        (Method::PUT, "/v1/admin/mailboxes/a@example.com"),
+        (Method::GET, "/v1/admin/node"),
+        (Method::DELETE, "/v1/admin/mailboxes/a@example.com"),
+        (Method::GET, "/v1/admin/mailboxes/a@example.com/why"),
+        (Method::GET, "/metrics"),
+    ] {
+        world.send(method.clone(), path, &manager, None).await.problem(403, "forbidden");
+        world.send(method.clone(), path, "", None).await.problem(401, "unauthenticated");
+        world.send(method, path, &gone, None).await.problem(401, "unauthenticated");
+    }
+    world.send(Method::POST, "/v1/admin/sending", &manager, Some(r#"{"allowed":false}"#)).await.problem(403, "forbidden");
+    assert!(world.store.read(|model| model.sending_allowed));
+}
+
+#[tokio::test]
+async fn a_foreign_domain_is_refused_before_anything_is_looked_up() {
+    let world = start(|_| {}).await;
+    let key = world.key("acme", Role::DeviceManager).await;
+    let admin = world.key("acme", Role::Admin).await;
+    world.put("/v1/mailboxes/a@example.org/devices/d", &key, GOOD).await.is(201);
+    world.get("/v1/admin/node", &admin).await.is(200);
+    world.store.outage(Some(postrider_actors::ports::StoreError::Unavailable("asked".into())));
+    for address in ["a@evil.example", "a@sub.example.com", "a@example.com.evil.example", "a@other.example", "a@xexample.com"] {
+        world.put(&format!("/v1/mailboxes/{address}/devices/d"), &key, GOOD).await.problem(403, "foreign-domain");
+        world.get(&format!("/v1/mailboxes/{address}/devices"), &key).await.problem(403, "foreign-domain");
+        world.send(Method::PUT, &format!("/v1/admin/mailboxes/{address}"), &admin, None).await.problem(403, "foreign-domain");
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_key_ends_within_the_cache_time() {
+    let world = start(|_| {}).await;
+    let key = world.key("acme", Role::DeviceManager).await;
+    world.put(PHONE, &key, GOOD).await.is(201);
+    let looked_up = world.store.calls(postrider_actors::testing::memory::Call::Registry);
+    world.get(DEVICES, &key).await.is(200);
+    assert_eq!(
+        world.store.calls(postrider_actors::testing::memory::Call::Registry),
+        looked_up + 1,
+        "the key itself is not looked up again"
+    );
+    world.store.key_revoke(&key[4..20]).await.unwrap();
+    world.clock.advance(Duration::from_secs(5));
+    world.get(DEVICES, &key).await.problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn every_admin_call_leaves_a_line_also_a_refused_one() {
+    let world = start(|_| {}).await;
+    let admin = world.key("acme", Role::Admin).await;
+    let manager = world.key("acme", Role::DeviceManager).await;
+    let path = "/v1/admin/mailboxes/ann@example.com";
+    world.send(Method::PUT, path, &admin, None).await.is(201);
+    world.send(Method::PUT, path, &manager, None).await.is(403);
+    world.send(Method::PUT, path, "", None).await.is(401);
+    world.send(Method::POST, "/v1/admin/sending", &admin, Some("{}")).await.is(400);
+    world.send(Method::PUT, "/v1/admin/mailboxes/nobody", &admin, None).await.is(400);
+    world.put(PHONE, &manager, GOOD).await.is(201);
+    let who = |key: &str| format!("key {}", &key[4..20]);
+    let line = |who: String, what: &str, object: &str, status| AuditLine {
+        at: world.clock.now(),
+        who,
+        what: what.into(),
+        object: object.into(),
+        status,
+    };
+    let template = "PUT /v1/admin/mailboxes/{smtp}";
+    assert_eq!(
+        world.audit(),
+        [
+            line(who(&admin), template, "a…@example.com", 201),
+            line(who(&manager), template, "a…@example.com", 403),
+            line("unknown".into(), template, "a…@example.com", 401),
+            line(who(&admin), "POST /v1/admin/sending", "", 400),
+            line(who(&admin), template, "n…@", 400),
+        ]
+    );
+}
