@@ -1,9 +1,19 @@
 //! Postrider's core: it decides what is watched, collected, pushed, repeated and given up; it knows no HTTP, no SQL, no XML and no file.
 
+pub mod alarm;
+pub mod context;
+pub mod delivery;
+pub mod gate;
 pub mod ids;
+pub mod mailbox;
+pub mod node;
 pub mod ports;
 pub mod settings;
+pub mod shard;
 pub mod snapshot;
+pub mod supervision;
+pub mod system;
+pub mod task;
 pub mod telemetry;
 pub mod time;
 

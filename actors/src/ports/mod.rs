@@ -39,4 +39,6 @@ pub struct Ports {
     pub devices: Arc<dyn DeviceStore>,
     /// Delivery rows.
     pub deliveries: Arc<dyn DeliveryStore>,
+    /// What people and phones change; the core only lets it age.
+    pub registry: Arc<dyn RegistryStore>,
 }

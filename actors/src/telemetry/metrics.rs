@@ -209,16 +209,12 @@ label! {
 label! {
     /// Which queue.
     pub enum Queue {
-        /// Mailboxes that wait to be collected.
-        Collections = "collections",
+        /// Deliveries under way: collecting, sending, resting.
+        Deliveries = "deliveries",
         /// Mailboxes that wait for a commit.
         Commits = "commits",
-        /// Pushes that wait for room at a provider or for their time.
-        Pushes = "pushes",
         /// Verdicts that wait to be marked.
         Marks = "marks",
-        /// Mailboxes that wait to be seeded.
-        Seedings = "seedings",
     }
 }
 
@@ -233,6 +229,8 @@ label! {
         Mailbox = "mailbox",
         /// A delivery's.
         Delivery = "delivery",
+        /// The one for what is done by the clock.
+        Chores = "chores",
     }
 }
 
@@ -254,7 +252,7 @@ catalog! {
     /// Time from the mail's own received time to the provider's acceptance of the push: what a user feels.
     histogram push_age(provider: Provider) = "postrider_push_age_seconds", Patient;
     /// Pushes given up, by reason. Each has a line in the mailbox's "why".
-    counter dead_letters(provider: Provider, why: Dead) = "postrider_dead_letters_total";
+    counter dead_letters(why: Dead) = "postrider_dead_letters_total";
     /// Pushes that were not needed any more.
     counter superseded(why: Superseded) = "postrider_superseded_total";
     /// Devices forgotten for a definite reason.
@@ -289,8 +287,8 @@ catalog! {
     histogram mark_rows() = "postrider_mark_rows", Count;
     /// Looks for pending pushes that nobody holds.
     counter sweeps(outcome: Outcome) = "postrider_sweeps_total";
-    /// Pending pushes that a look found and took up.
-    counter swept_rows() = "postrider_swept_rows_total";
+    /// Mailboxes whose pending pushes a look found and took up.
+    counter swept_mailboxes() = "postrider_swept_mailboxes_total";
     /// Old settled rows removed.
     counter retained_rows() = "postrider_retention_rows_total";
     /// Bytes of mail content held for pushes to be repeated.

@@ -1,0 +1,246 @@
+//! What all actors of a node share: the ports, the settings, the gate, the batches, the budgets.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+
+use crate::delivery::batch::HoldBudget;
+use crate::delivery::breaker::{Breaker, Judgement};
+use crate::delivery::commit::Committer;
+use crate::delivery::message::Moment;
+use crate::gate::Gate;
+use crate::ports::Ports;
+use crate::ports::push_sender::{Channel, Provider, Verdict};
+use crate::settings::Settings;
+use crate::snapshot::Phase;
+use crate::telemetry::metrics;
+use crate::time::Monotonic;
+
+/// Shared by all actors of one node.
+pub struct Context {
+    /// The outside.
+    pub ports: Ports,
+    /// The settings.
+    pub settings: Settings,
+    /// Read before every effect.
+    pub gate: Arc<Gate>,
+    /// The batches.
+    pub committer: Committer,
+    /// Content that may be held.
+    pub budget: Arc<HoldBudget>,
+    /// Room for collections.
+    pub collections: Arc<Semaphore>,
+    /// Room for seeding.
+    pub seedings: Arc<Semaphore>,
+    /// When the next mailbox may begin to be watched.
+    pub pace: Pace,
+    /// Mailboxes by phase.
+    pub phases: Phases,
+    /// Deliveries under way.
+    pub busy: Busy,
+    breakers: Mutex<BTreeMap<Channel, Breaker>>,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("gate", &self.gate).finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// Puts together what a node shares.
+    #[must_use]
+    pub fn new(ports: Ports, settings: Settings) -> Arc<Self> {
+        let gate = Gate::new(ports.clock.clone());
+        let committer = Committer::start(&ports, gate.clone(), &settings);
+        Arc::new(Self {
+            budget: HoldBudget::new(settings.hold_bytes),
+            collections: Arc::new(Semaphore::new(settings.collections)),
+            seedings: Arc::new(Semaphore::new(settings.seedings)),
+            pace: Pace::new(settings.adopt_rate),
+            phases: Phases::default(),
+            busy: Busy::default(),
+            breakers: Mutex::default(),
+            ports,
+            settings,
+            gate,
+            committer,
+        })
+    }
+
+    /// Reads both clocks and the gate, once for a step.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment { at: self.ports.clock.monotonic(), now: self.ports.clock.now(), gate_open: self.gate.lets_pushes_out() }
+    }
+
+    /// How long a channel rests, if it does.
+    #[must_use]
+    pub fn rests(&self, channel: &Channel, now: Monotonic) -> Option<Duration> {
+        self.breakers().get(channel).and_then(|breaker| breaker.rests(now))
+    }
+
+    /// Passes a verdict by the channel's breaker; "gone" that is not believed becomes "later".
+    #[must_use]
+    pub fn judge(&self, channel: &Channel, now: Monotonic, verdict: Verdict) -> Verdict {
+        let (judgement, alarmed) = {
+            let mut breakers = self.breakers();
+            let breaker = breakers.entry(channel.clone()).or_default();
+            let before = breaker.alarmed();
+            let judgement = breaker.note(now, &verdict, &self.settings);
+            (judgement, (before != breaker.alarmed()).then(|| breaker.alarmed()))
+        };
+        if let Some(alarmed) = alarmed {
+            self.tell_alarm(channel.provider, alarmed, &verdict);
+            let (tenant, provider, app) = (&channel.tenant, channel.provider.as_str(), &channel.app);
+            if alarmed {
+                tracing::error!(%tenant, provider, %app, "the push channel rests: its topic, environment, project or credentials seem wrong; no device is forgotten");
+            } else {
+                tracing::info!(%tenant, provider, %app, "the push channel works again");
+            }
+        }
+        match (judgement, verdict) {
+            (Judgement::Doubted(after), Verdict::DeviceGone { reason, .. }) => Verdict::Later { after: Some(after), reason },
+            (_, verdict) => verdict,
+        }
+    }
+
+    fn tell_alarm(&self, provider: Provider, alarmed: bool, verdict: &Verdict) {
+        let open = self.breakers().iter().filter(|(channel, breaker)| channel.provider == provider && breaker.alarmed()).count();
+        metrics::breaker_open(provider, f64::from(u32::try_from(open).unwrap_or(u32::MAX)));
+        if alarmed {
+            let why = if matches!(verdict, Verdict::Credentials { .. }) {
+                metrics::Breaker::Credentials
+            } else {
+                metrics::Breaker::Configuration
+            };
+            metrics::breaker_opened(provider, why, 1);
+        }
+    }
+
+    fn breakers(&self) -> std::sync::MutexGuard<'_, BTreeMap<Channel, Breaker>> {
+        // A breaker is whole after any of its operations.
+        self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Hands out the moments at which mailboxes begin to be watched, so many a second.
+#[derive(Debug)]
+pub struct Pace {
+    next: AtomicI64,
+    apart: i64,
+}
+
+impl Pace {
+    fn new(per_second: u32) -> Self {
+        Self { next: AtomicI64::new(i64::MIN), apart: 1_000_000 / i64::from(per_second.max(1)) }
+    }
+
+    /// The next free moment, not before `now`.
+    #[must_use]
+    pub fn reserve(&self, now: Monotonic) -> Monotonic {
+        let taken = self.next.fetch_update(Ordering::AcqRel, Ordering::Acquire, |next| Some(next.max(now.0) + self.apart));
+        Monotonic(taken.unwrap_or(now.0).max(now.0))
+    }
+}
+
+/// How many deliveries are under way.
+#[derive(Debug, Clone)]
+pub struct Busy {
+    count: Arc<watch::Sender<usize>>,
+}
+
+impl Default for Busy {
+    fn default() -> Self {
+        Self { count: Arc::new(watch::Sender::new(0)) }
+    }
+}
+
+/// One delivery under way, for as long as this lives.
+#[derive(Debug)]
+pub struct AtWork(Busy);
+
+impl Busy {
+    /// One more.
+    #[must_use]
+    pub fn enter(&self) -> AtWork {
+        self.count.send_modify(|count| *count += 1);
+        AtWork(self.clone())
+    }
+
+    /// Waits until none is under way.
+    pub async fn none(&self) {
+        // The sender lives in `self`: the channel cannot be closed.
+        let _ = self.count.subscribe().wait_for(|count| *count == 0).await;
+    }
+
+    /// How many are under way.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        *self.count.borrow()
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.count.send_modify(|count| *count -= 1);
+    }
+}
+
+/// How many mailboxes are in which phase.
+#[derive(Debug, Default)]
+pub struct Phases {
+    counts: [AtomicU32; 6],
+}
+
+impl Phases {
+    /// The counts, in the order of [`Phase::ALL`].
+    #[must_use]
+    pub fn counts(&self) -> [u32; 6] {
+        std::array::from_fn(|place| self.counts[place].load(Ordering::Relaxed))
+    }
+
+    /// All mailboxes.
+    #[must_use]
+    pub fn total(&self) -> u32 {
+        self.counts().iter().sum()
+    }
+
+    fn place(phase: Phase) -> usize {
+        Phase::ALL.iter().position(|other| *other == phase).unwrap_or(0)
+    }
+}
+
+/// One mailbox's place among the counts; leaves with its actor, however that ends.
+#[derive(Debug)]
+pub struct Counted {
+    context: Arc<Context>,
+    phase: Phase,
+}
+
+impl Counted {
+    /// Counts a mailbox in.
+    #[must_use]
+    pub fn new(context: Arc<Context>, phase: Phase) -> Self {
+        context.phases.counts[Phases::place(phase)].fetch_add(1, Ordering::Relaxed);
+        Self { context, phase }
+    }
+
+    /// Counts it in another phase.
+    pub fn moved(&mut self, phase: Phase) {
+        if phase != self.phase {
+            self.context.phases.counts[Phases::place(self.phase)].fetch_sub(1, Ordering::Relaxed);
+            self.context.phases.counts[Phases::place(phase)].fetch_add(1, Ordering::Relaxed);
+            self.phase = phase;
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.context.phases.counts[Phases::place(self.phase)].fetch_sub(1, Ordering::Relaxed);
+    }
+}

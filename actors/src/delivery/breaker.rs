@@ -1,0 +1,137 @@
+//! The breaker against wrong configuration: when too many devices of a channel seem gone and few pushes succeed, nobody is forgotten and the channel rests.
+
+use std::time::Duration;
+
+use crate::ports::push_sender::Verdict;
+use crate::settings::Settings;
+use crate::time::Monotonic;
+
+/// How many of the last sends are looked at.
+const RECENT: u32 = 64;
+
+/// What recent sends over one channel (tenant, provider, app) came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Breaker {
+    /// One bit a send, newest lowest: set where the device seemed gone.
+    gone: u64,
+    /// How many of the bits are sends, at most [`RECENT`].
+    sends: u32,
+    /// No send before this.
+    paused_until: Monotonic,
+    /// Whether the pause is an alarm (wrong configuration or credentials).
+    alarmed: bool,
+}
+
+/// What is made of a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judgement {
+    /// The verdict stands.
+    Stands,
+    /// "Gone" is not believed: the device is kept and the push tried again after this.
+    Doubted(Duration),
+}
+
+impl Breaker {
+    /// How long the channel still rests.
+    #[must_use]
+    pub fn rests(&self, now: Monotonic) -> Option<Duration> {
+        (now < self.paused_until).then(|| self.paused_until.since(now))
+    }
+
+    /// Whether the channel is taken to be wrongly configured.
+    #[must_use]
+    pub fn alarmed(&self) -> bool {
+        self.alarmed
+    }
+
+    /// Notes a verdict and says what is made of it.
+    pub fn note(&mut self, now: Monotonic, verdict: &Verdict, settings: &Settings) -> Judgement {
+        match verdict {
+            Verdict::Accepted => {
+                self.push(false);
+                self.alarmed &= self.suspicious(settings);
+                Judgement::Stands
+            }
+            Verdict::Credentials { .. } => {
+                self.pause(now, settings);
+                Judgement::Stands
+            }
+            Verdict::DeviceGone { .. } => {
+                // Two in a row may be the first two of everybody: one in between that is taken makes the difference.
+                let again = self.sends > 0 && self.gone & 1 == 1;
+                self.push(true);
+                if !again && !self.suspicious(settings) {
+                    return Judgement::Stands;
+                }
+                if self.sends >= settings.breaker_sample && self.suspicious(settings) {
+                    self.pause(now, settings);
+                }
+                Judgement::Doubted(settings.breaker_pause)
+            }
+            Verdict::Later { .. } | Verdict::Unknown { .. } | Verdict::Refused { .. } => Judgement::Stands,
+        }
+    }
+
+    fn push(&mut self, gone: bool) {
+        self.gone = self.gone << 1 | u64::from(gone);
+        self.sends = (self.sends + 1).min(RECENT);
+    }
+
+    /// Too large a share of the recent sends came back as gone.
+    fn suspicious(&self, settings: &Settings) -> bool {
+        let seen = if self.sends == RECENT { self.gone } else { self.gone & ((1 << self.sends) - 1) };
+        f64::from(seen.count_ones()) > f64::from(self.sends) * settings.breaker_share
+    }
+
+    fn pause(&mut self, now: Monotonic, settings: &Settings) {
+        self.paused_until = now + settings.breaker_pause;
+        self.alarmed = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn gone() -> Verdict {
+        Verdict::DeviceGone { since: None, reason: Arc::from("BadDeviceToken") }
+    }
+
+    #[test]
+    fn a_wrong_topic_for_everybody_forgets_nobody_and_rests() {
+        let (mut breaker, settings) = (Breaker::default(), Settings::default());
+        for send in 0..1_000 {
+            assert_eq!(breaker.note(Monotonic(send), &gone(), &settings), Judgement::Doubted(settings.breaker_pause), "send {send}");
+        }
+        assert!(breaker.alarmed() && breaker.rests(Monotonic(1_000)).is_some());
+    }
+
+    #[test]
+    fn a_wrong_topic_from_one_moment_on_forgets_one_device_at_most() {
+        let (mut breaker, settings) = (Breaker::default(), Settings::default());
+        (0..100).for_each(|at| drop(breaker.note(Monotonic(at), &Verdict::Accepted, &settings)));
+        let forgotten = (0..100).filter(|at| breaker.note(Monotonic(100 + at), &gone(), &settings) == Judgement::Stands).count();
+        assert_eq!(forgotten, 1);
+    }
+
+    #[test]
+    fn one_device_in_ten_is_believed_to_be_gone() {
+        let (mut breaker, settings) = (Breaker::default(), Settings::default());
+        for at in 0..200 {
+            let verdict = if at % 10 == 9 { gone() } else { Verdict::Accepted };
+            assert_eq!(breaker.note(Monotonic(at), &verdict, &settings), Judgement::Stands, "send {at}");
+        }
+        assert!(!breaker.alarmed());
+    }
+
+    #[test]
+    fn success_ends_the_alarm() {
+        let (mut breaker, settings) = (Breaker::default(), Settings::default());
+        (0..30).for_each(|at| drop(breaker.note(Monotonic(at), &gone(), &settings)));
+        assert!(breaker.alarmed());
+        (0..64).for_each(|at| drop(breaker.note(Monotonic(30 + at), &Verdict::Accepted, &settings)));
+        assert!(!breaker.alarmed());
+    }
+}

@@ -1,0 +1,14 @@
+//! One collection of a mailbox and the pushes that come of it.
+
+pub mod actor;
+pub mod batch;
+pub mod breaker;
+pub mod collect;
+pub mod commit;
+pub mod fanout;
+pub mod message;
+pub mod policy;
+pub mod retry;
+pub mod send;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+//! The shell of a mailbox: steps its state machine, subscribes in tasks, starts deliveries, keeps the journal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+
+use super::journal::{Entry, Journal};
+use super::message::Message;
+use super::slot::Slot;
+use super::state::{Effect, Input, Mailbox};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::alarm::Alarm;
+use crate::context::{Context, Counted};
+use crate::delivery::actor::{self as delivery, Delivery};
+use crate::delivery::message::{CollectEnd, Failure, Order, Work, code};
+use crate::ids::Authority;
+use crate::ports::cluster_store::OwnedMailbox;
+use crate::ports::mail_source::{MailboxRef, SourceError};
+use crate::snapshot::MailboxSnapshot;
+use crate::task::Tasks;
+use crate::telemetry::metrics;
+use crate::time::Monotonic;
+
+/// The actor; all it is lives in its state.
+#[derive(Debug)]
+pub struct Watcher;
+
+/// What a mailbox actor begins with.
+#[derive(Debug, Clone)]
+pub struct Begin {
+    /// Shared by the node.
+    pub context: Arc<Context>,
+    /// Its row.
+    pub row: OwnedMailbox,
+    /// The authority of this node over it.
+    pub authority: Authority,
+    /// Where its hints are folded.
+    pub slot: Arc<Slot>,
+    /// How often it was restarted.
+    pub restarts: u32,
+    /// Its memory; outlives a restart.
+    pub journal: Arc<Journal>,
+}
+
+/// The state of a mailbox actor.
+#[derive(Debug)]
+pub struct State {
+    context: Arc<Context>,
+    mailbox: MailboxRef,
+    authority: Authority,
+    slot: Arc<Slot>,
+    restarts: u32,
+    journal: Arc<Journal>,
+    machine: Mailbox,
+    counted: Counted,
+    /// Deliveries by number: whether they still collect.
+    deliveries: BTreeMap<u32, bool>,
+    actors: BTreeMap<ActorId, u32>,
+    number: u32,
+    /// Whether the record of a predecessor's subscription was looked for.
+    predecessor_ended: bool,
+    tasks: Tasks,
+    alarm: Alarm,
+}
+
+impl Actor for Watcher {
+    type Msg = Message;
+    type State = State;
+    type Arguments = Begin;
+
+    async fn pre_start(&self, _: ActorRef<Message>, begin: Begin) -> Result<State, ActorProcessingErr> {
+        let machine = Mailbox::new(begin.row.mailbox.id.0.unsigned_abs().wrapping_mul(0x2545_F491_4F6C_DD1D));
+        Ok(State {
+            counted: Counted::new(begin.context.clone(), machine.phase()),
+            context: begin.context,
+            mailbox: begin.row.mailbox,
+            authority: begin.authority,
+            slot: begin.slot,
+            restarts: begin.restarts,
+            journal: begin.journal,
+            machine,
+            deliveries: BTreeMap::new(),
+            actors: BTreeMap::new(),
+            number: 0,
+            predecessor_ended: false,
+            tasks: Tasks::default(),
+            alarm: Alarm::default(),
+        })
+    }
+
+    async fn handle(&self, myself: ActorRef<Message>, message: Message, state: &mut State) -> Result<(), ActorProcessingErr> {
+        match message {
+            Message::Hinted => {
+                for hint in state.slot.take() {
+                    state.journal.note(state.context.ports.clock.now(), Entry::Hint(hint));
+                    state.step(&myself, Input::Hint(hint)).await?;
+                }
+            }
+            Message::Watched(answer) => state.watched(&myself, answer.map(drop)).await?,
+            Message::Room(number, order, place) => state.begin_delivery(&myself, number, order, place).await?,
+            Message::Delivered(number, input) => state.delivered(&myself, number, input).await?,
+            Message::Step(input) => state.step(&myself, input).await?,
+            Message::Vanished => return Err("a task of the mailbox ended without an answer".into()),
+            Message::Inspect(reply) => {
+                // Whoever asked may have given up.
+                let _ = reply.send(state.inspect());
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Message>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorTerminated(who, ..) => drop(state.actors.remove(&who.get_id())),
+            SupervisionEvent::ActorFailed(who, error) => {
+                metrics::restarts(metrics::Actor::Delivery, 1);
+                tracing::warn!(mailbox = %state.mailbox.smtp, %error, "a delivery failed; what it did not settle is taken up again");
+                if let Some(number) = state.actors.remove(&who.get_id()) {
+                    state.crashed(&myself, number).await?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    async fn step(&mut self, myself: &ActorRef<Message>, input: Input) -> Result<(), ActorProcessingErr> {
+        let now = self.context.ports.clock.monotonic();
+        for effect in self.machine.step(now, input, &self.context.settings) {
+            match effect {
+                Effect::Watch => self.watch(myself),
+                Effect::Unwatch => self.context.ports.mail.unwatch(self.mailbox.id),
+                Effect::Deliver(order) => self.deliver(myself, order).await?,
+                Effect::Stop => {
+                    self.context.ports.mail.unwatch(self.mailbox.id);
+                    myself.stop(Some("not ours".into()));
+                }
+            }
+        }
+        self.counted.moved(self.machine.phase());
+        self.alarm.set(now, self.machine.due(&self.context.settings), myself, Message::Step(Input::Alarm));
+        Ok(())
+    }
+
+    /// Subscribes; the record is kept for a successor before the answer counts. Failing to keep it costs a subscription that expires by itself.
+    fn watch(&mut self, myself: &ActorRef<Message>) {
+        let (context, mailbox, authority) = (self.context.clone(), self.mailbox.clone(), self.authority);
+        let first = !std::mem::replace(&mut self.predecessor_ended, true);
+        self.tasks.run(myself, || Message::Vanished, async move {
+            let store = &context.ports.mailboxes;
+            let predecessor = if first { store.subscription_load(mailbox.id, authority).await.ok().flatten() } else { None };
+            let answer = context.ports.mail.watch(&mailbox, predecessor).await;
+            if let Ok(record) = &answer
+                && context.gate.is_open()
+            {
+                let _ = store.subscription_set(mailbox.id, authority, Some(record)).await;
+            }
+            Message::Watched(answer)
+        });
+    }
+
+    async fn watched(&mut self, myself: &ActorRef<Message>, answer: Result<(), SourceError>) -> Result<(), ActorProcessingErr> {
+        let entry = match &answer {
+            Ok(()) => Entry::Watched,
+            Err(error) => Entry::WatchFailed(code(&Failure::Source(error.clone()).code())),
+        };
+        self.journal.note(self.context.ports.clock.now(), entry);
+        self.step(myself, Input::Watched(answer)).await
+    }
+
+    /// Starts a delivery, as soon as there is room among the node's collections.
+    async fn deliver(&mut self, myself: &ActorRef<Message>, order: Order) -> Result<(), ActorProcessingErr> {
+        self.number = self.number.wrapping_add(1);
+        let number = self.number;
+        self.deliveries.insert(number, true);
+        let rooms = if order.work == Work::Seed { self.context.seedings.clone() } else { self.context.collections.clone() };
+        if let Ok(place) = rooms.clone().try_acquire_owned() {
+            return self.begin_delivery(myself, number, order, place).await;
+        }
+        self.tasks.run(myself, || Message::Vanished, async move {
+            let place = rooms.acquire_owned().await.expect("the node's places are never closed");
+            Message::Room(number, order, place)
+        });
+        Ok(())
+    }
+
+    async fn begin_delivery(
+        &mut self,
+        myself: &ActorRef<Message>,
+        number: u32,
+        order: Order,
+        place: OwnedSemaphorePermit,
+    ) -> Result<(), ActorProcessingErr> {
+        // Given up while it waited for room.
+        if !self.deliveries.contains_key(&number) {
+            return Ok(());
+        }
+        let begin = delivery::Begin {
+            context: self.context.clone(),
+            mailbox: self.mailbox.clone(),
+            authority: self.authority,
+            order,
+            number,
+            owner: myself.clone(),
+            journal: self.journal.clone(),
+            place: Some(place),
+        };
+        let (actor, _) = Actor::spawn_linked(None, Delivery, begin, myself.get_cell()).await?;
+        self.actors.insert(actor.get_id(), number);
+        Ok(())
+    }
+
+    async fn delivered(&mut self, myself: &ActorRef<Message>, number: u32, input: Input) -> Result<(), ActorProcessingErr> {
+        // A delivery that was given up has nothing to say any more.
+        let Some(collecting) = self.deliveries.get_mut(&number) else { return Ok(()) };
+        match &input {
+            Input::Collected { sending: true, .. } => *collecting = false,
+            _ => drop(self.deliveries.remove(&number)),
+        }
+        self.step(myself, input).await
+    }
+
+    async fn crashed(&mut self, myself: &ActorRef<Message>, number: u32) -> Result<(), ActorProcessingErr> {
+        match self.deliveries.remove(&number) {
+            Some(true) => self.step(myself, Input::Collected { end: CollectEnd::Failed(Failure::Crashed), sending: false }).await,
+            Some(false) => self.step(myself, Input::Settled { left: true }).await,
+            None => Ok(()),
+        }
+    }
+
+    fn inspect(&self) -> MailboxSnapshot {
+        let (now, wall) = (self.context.ports.clock.monotonic(), self.context.ports.clock.now());
+        let due = self.machine.due(&self.context.settings);
+        MailboxSnapshot {
+            mailbox: self.mailbox.id,
+            phase: self.machine.phase(),
+            due: (due != Monotonic::NEVER).then(|| wall + due.since(now)),
+            restarts: self.restarts,
+            journal: self.journal.lines(),
+        }
+    }
+}

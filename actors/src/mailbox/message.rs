@@ -1,0 +1,28 @@
+//! What a mailbox actor is told.
+
+use ractor::RpcReplyPort;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::state::Input;
+use crate::delivery::message::Order;
+use crate::ports::mail_source::{SourceError, SubscriptionRecord};
+use crate::snapshot::MailboxSnapshot;
+
+/// Messages of a mailbox actor.
+#[derive(Debug)]
+pub enum Message {
+    /// Hints were folded into the mailbox's slot.
+    Hinted,
+    /// The answer of the mail source to a request to watch.
+    Watched(Result<SubscriptionRecord, SourceError>),
+    /// There is room for this delivery.
+    Room(u32, Order, OwnedSemaphorePermit),
+    /// A delivery reports; which of them by its number.
+    Delivered(u32, Input),
+    /// Anything else that its state machine knows.
+    Step(Input),
+    /// A task of this actor ended without an answer: it panicked.
+    Vanished,
+    /// Tell where it stands.
+    Inspect(RpcReplyPort<MailboxSnapshot>),
+}

@@ -1,0 +1,452 @@
+//! The state machine of a watched mailbox: marks what changed, decides when to subscribe and when to collect.
+
+use std::time::Duration;
+
+use crate::delivery::message::{CollectEnd, Failure, Order, Work};
+use crate::delivery::retry::{Chance, backoff};
+use crate::ports::mail_source::{Hint, SourceError};
+use crate::settings::Settings;
+use crate::snapshot::Phase;
+use crate::time::Monotonic;
+
+/// How many deliveries of one mailbox may still be sending while the next collection begins.
+const MOST_SENDING: u8 = 2;
+
+/// What a mailbox is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Its actor starts; what its row says.
+    Start {
+        /// Whether the sync state was drained once.
+        seeded: bool,
+        /// Whether a badge change waits to be told.
+        badge_dirty: bool,
+        /// Whether it has PENDING rows.
+        pending: bool,
+    },
+    /// The mail source heard something.
+    Hint(Hint),
+    /// The answer to [`Effect::Watch`].
+    Watched(Result<(), SourceError>),
+    /// The collecting part of a delivery ended. With `sending` its pushes are still under way and `Settled` follows.
+    Collected {
+        /// How it ended.
+        end: CollectEnd,
+        /// Whether `Settled` follows.
+        sending: bool,
+    },
+    /// The sending part of a delivery ended; with `left`, rows stay PENDING that nobody holds.
+    Settled {
+        /// Whether rows were left behind.
+        left: bool,
+    },
+    /// The sweep found PENDING rows that are due.
+    Resume,
+    /// No collections begin any more; what is under way goes on.
+    Drain,
+    /// The time of [`Mailbox::due`] came.
+    Alarm,
+}
+
+/// What a mailbox wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Subscribe and join a stream.
+    Watch,
+    /// Leave the stream and end the subscription.
+    Unwatch,
+    /// Begin a delivery.
+    Deliver(Order),
+    /// The mailbox is not ours any more: end the actor.
+    Stop,
+}
+
+/// Where the subscription stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    /// There is none; ask for one at this time.
+    Due(Monotonic),
+    /// Asked; `opened` if the stream spoke before the answer came.
+    Asking { deadline: Monotonic, opened: bool },
+    /// Subscribed; the stream has not spoken (again) yet.
+    Silent,
+    /// Events flow.
+    Streaming,
+    /// No room at the server; ask again at this time, poll meanwhile.
+    Full(Monotonic),
+    /// Refused for good; tried again at this time.
+    Parked(Monotonic),
+}
+
+/// A collection under way, and the marks that it took with it: a failure puts them back.
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    work: Work,
+    deadline: Monotonic,
+    mail: Option<Monotonic>,
+    badge: Option<Monotonic>,
+    quiet_until: Monotonic,
+}
+
+/// A watched mailbox. A few hundred bytes; holds neither sync state nor content.
+#[derive(Debug, Clone)]
+pub struct Mailbox {
+    seeded: bool,
+    watch: Watch,
+    watch_failures: u32,
+    /// Whether a sync ran to its end since the stream opened.
+    caught_up: bool,
+    /// The collection under way.
+    collecting: Option<Running>,
+    /// Deliveries that committed and still send.
+    sending: u8,
+    /// Mail may have come: since when.
+    mail_mark: Option<Monotonic>,
+    /// A sync is due whatever the window says.
+    sync_mark: bool,
+    /// The badge is to be told at this time if no mail comes first.
+    badge_at: Option<Monotonic>,
+    /// PENDING rows are to be taken up at this time.
+    resume_at: Option<Monotonic>,
+    resume_failures: u32,
+    /// The newest unread count that a folder event carried.
+    unread: Option<u32>,
+    /// The window: no collection for mail before this.
+    quiet_until: Monotonic,
+    /// Back-off: no collection before this.
+    retry_at: Monotonic,
+    failures: u32,
+    /// Without any sync by then, one is made.
+    sync_by: Monotonic,
+    draining: bool,
+    chance: Chance,
+}
+
+impl Mailbox {
+    /// A mailbox before its `Start`; `seed` makes its jitter differ from its neighbours'.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seeded: false,
+            watch: Watch::Due(Monotonic(0)),
+            watch_failures: 0,
+            caught_up: false,
+            collecting: None,
+            sending: 0,
+            mail_mark: None,
+            sync_mark: false,
+            badge_at: None,
+            resume_at: None,
+            resume_failures: 0,
+            unread: None,
+            quiet_until: Monotonic(0),
+            retry_at: Monotonic(0),
+            failures: 0,
+            sync_by: Monotonic::NEVER,
+            draining: false,
+            chance: Chance::new(seed),
+        }
+    }
+
+    /// Where the mailbox stands.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self.watch {
+            Watch::Parked(_) => Phase::Parked,
+            _ if !self.seeded => Phase::Seeding,
+            Watch::Full(_) => Phase::Polling,
+            Watch::Due(_) | Watch::Asking { .. } => Phase::Catchup,
+            Watch::Streaming if self.caught_up => Phase::Live,
+            Watch::Silent | Watch::Streaming => Phase::Subscribed,
+        }
+    }
+
+    /// Whether nothing is under way: a drained mailbox may be stopped.
+    #[must_use]
+    pub fn idle(&self) -> bool {
+        self.collecting.is_none() && self.sending == 0
+    }
+
+    /// Takes one input and says what is to be done.
+    pub fn step(&mut self, now: Monotonic, input: Input, settings: &Settings) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Start { seeded, badge_dirty, pending } => self.start(now, seeded, badge_dirty, pending, settings),
+            Input::Hint(hint) => self.hint(now, hint, settings),
+            Input::Watched(answer) => self.watched(now, answer, settings, &mut effects),
+            Input::Collected { end, sending } => self.collected(now, end, sending, settings, &mut effects),
+            Input::Settled { left } => self.settled(now, left, settings),
+            Input::Resume => self.resume(now),
+            Input::Drain => self.draining = true,
+            Input::Alarm => self.overdue(now, settings),
+        }
+        self.advance(now, settings, &mut effects);
+        effects
+    }
+
+    /// When the mailbox acts by itself next.
+    #[must_use]
+    pub fn due(&self, settings: &Settings) -> Monotonic {
+        let watch = match self.watch {
+            Watch::Due(at) | Watch::Full(at) | Watch::Parked(at) => at,
+            Watch::Asking { deadline, .. } => deadline,
+            Watch::Silent | Watch::Streaming => Monotonic::NEVER,
+        };
+        let watch = if self.draining { Monotonic::NEVER } else { watch };
+        watch.min(match self.collecting {
+            Some(running) => running.deadline,
+            None => self.next_work(settings).map_or(Monotonic::NEVER, |(at, _)| at),
+        })
+    }
+
+    fn start(&mut self, now: Monotonic, seeded: bool, badge_dirty: bool, pending: bool, settings: &Settings) {
+        self.seeded = seeded;
+        self.sync_mark = seeded;
+        self.watch = Watch::Due(now);
+        self.badge_at = badge_dirty.then_some(now);
+        self.resume_at = pending.then_some(now);
+        self.sync_by = now + self.chance.around(settings.reconcile);
+    }
+
+    fn hint(&mut self, now: Monotonic, hint: Hint, settings: &Settings) {
+        match hint {
+            Hint::Touched { mail, unread, at } => {
+                self.unread = unread.or(self.unread);
+                if mail {
+                    self.mail_mark.get_or_insert(at);
+                } else {
+                    self.badge_at.get_or_insert(now + settings.badge_delay);
+                }
+            }
+            Hint::StreamOpened => match &mut self.watch {
+                Watch::Asking { opened, .. } => *opened = true,
+                Watch::Silent | Watch::Streaming => self.opened(),
+                Watch::Due(_) | Watch::Full(_) | Watch::Parked(_) => {}
+            },
+            Hint::Gap => {
+                self.unread = None;
+                if self.watch == Watch::Streaming {
+                    self.watch = Watch::Silent;
+                }
+                self.caught_up = false;
+                self.sync_by = self.sync_by.min(now + self.chance.around(settings.poll));
+            }
+            Hint::SubscriptionLost { .. } => {
+                self.unread = None;
+                self.caught_up = false;
+                self.sync_mark = true;
+                if !matches!(self.watch, Watch::Parked(_) | Watch::Full(_)) {
+                    self.watch = Watch::Due(now + self.watch_backoff(settings));
+                }
+            }
+        }
+    }
+
+    /// Events flow from here on; what happened before is found by a sync.
+    fn opened(&mut self) {
+        self.watch = Watch::Streaming;
+        self.watch_failures = 0;
+        self.caught_up = false;
+        self.sync_mark = true;
+    }
+
+    fn watched(&mut self, now: Monotonic, answer: Result<(), SourceError>, settings: &Settings, effects: &mut Vec<Effect>) {
+        let Watch::Asking { opened, .. } = self.watch else { return };
+        match answer {
+            Ok(()) if opened => self.opened(),
+            Ok(()) => {
+                self.watch = Watch::Silent;
+                self.sync_by = self.sync_by.min(now + self.chance.around(settings.poll));
+            }
+            Err(SourceError::Throttled { retry_after }) => {
+                self.watch = Watch::Due(now + retry_after + self.chance.below(settings.retry_base))
+            }
+            Err(SourceError::SubscriptionsFull) => {
+                self.watch = Watch::Full(now + self.chance.around(settings.poll * 5));
+                self.sync_by = now;
+            }
+            Err(SourceError::Refused { .. }) => self.park(now, settings, effects),
+            Err(
+                SourceError::SyncStateLost | SourceError::Moved { .. } | SourceError::Unauthorized { .. } | SourceError::Unavailable { .. },
+            ) => {
+                self.watch = Watch::Due(now + self.watch_backoff(settings));
+                self.sync_by = self.sync_by.min(now + self.chance.around(settings.poll));
+            }
+        }
+    }
+
+    fn watch_backoff(&mut self, settings: &Settings) -> Duration {
+        self.watch_failures = self.watch_failures.saturating_add(1);
+        backoff(self.watch_failures, settings.retry_base, settings.retry_max, &mut self.chance)
+    }
+
+    fn park(&mut self, now: Monotonic, settings: &Settings, effects: &mut Vec<Effect>) {
+        self.watch = Watch::Parked(now + self.chance.around(settings.park));
+        effects.push(Effect::Unwatch);
+    }
+
+    fn collected(&mut self, now: Monotonic, end: CollectEnd, sending: bool, settings: &Settings, effects: &mut Vec<Effect>) {
+        let Some(running) = self.collecting.take() else { return };
+        self.sending = self.sending.saturating_add(u8::from(sending));
+        match end {
+            CollectEnd::Done { announced, more, seeded, badge_dirty } => {
+                self.failures = 0;
+                if announced == 0 {
+                    self.quiet_until = running.quiet_until;
+                }
+                if matches!(running.work, Work::Sync | Work::Seed) {
+                    self.seeded = seeded;
+                    self.sync_mark |= more;
+                    self.caught_up |= self.watch == Watch::Streaming && !self.sync_mark && seeded;
+                    self.sync_by = now + self.chance.around(self.cadence(settings));
+                }
+                if badge_dirty {
+                    let at = running.badge.unwrap_or(now + settings.badge_delay).max(now + settings.retry_base);
+                    self.badge_at = Some(self.badge_at.map_or(at, |other| other.min(at)));
+                }
+            }
+            CollectEnd::Failed(failure) => self.failed(now, running, failure, settings, effects),
+        }
+    }
+
+    /// How often a mailbox is synced that nothing is heard from.
+    fn cadence(&self, settings: &Settings) -> Duration {
+        if self.watch == Watch::Streaming { settings.reconcile } else { settings.poll.min(settings.reconcile) }
+    }
+
+    fn failed(&mut self, now: Monotonic, running: Running, failure: Failure, settings: &Settings, effects: &mut Vec<Effect>) {
+        match running.work {
+            Work::Resend => self.resume_at = Some(now),
+            Work::Recent => {}
+            Work::Sync | Work::Seed => self.sync_mark = self.seeded,
+        }
+        self.mail_mark = running.mail.or(self.mail_mark);
+        self.badge_at = running.badge.or(self.badge_at);
+        self.quiet_until = running.quiet_until;
+        match failure {
+            Failure::NotOurs => effects.push(Effect::Stop),
+            Failure::Source(SourceError::Throttled { retry_after }) => {
+                self.retry_at = now + retry_after + self.chance.below(settings.retry_base)
+            }
+            Failure::Source(SourceError::Refused { .. }) => self.park(now, settings, effects),
+            Failure::Source(SourceError::Moved { .. }) => {
+                self.watch = Watch::Due(now + self.watch_backoff(settings));
+                self.back_off(now, settings);
+            }
+            Failure::Overtaken | Failure::Source(_) | Failure::Store | Failure::Gate | Failure::Crashed | Failure::Late => {
+                self.back_off(now, settings)
+            }
+        }
+    }
+
+    fn back_off(&mut self, now: Monotonic, settings: &Settings) {
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at = now + backoff(self.failures, settings.retry_base, settings.retry_max, &mut self.chance);
+    }
+
+    fn settled(&mut self, now: Monotonic, left: bool, settings: &Settings) {
+        self.sending = self.sending.saturating_sub(1);
+        if left {
+            self.resume_failures = self.resume_failures.saturating_add(1);
+            let rest = backoff(self.resume_failures, settings.retry_base, settings.retry_max, &mut self.chance);
+            self.resume_at = Some(self.resume_at.unwrap_or(Monotonic::NEVER).min(now + rest));
+        } else {
+            self.resume_failures = 0;
+        }
+    }
+
+    /// Rows that are due are taken up, unless whoever sends right now may hold them.
+    fn resume(&mut self, now: Monotonic) {
+        if self.idle() {
+            self.resume_at = Some(self.resume_at.unwrap_or(Monotonic::NEVER).min(now));
+        }
+    }
+
+    /// An answer that never came counts as a failure.
+    fn overdue(&mut self, now: Monotonic, settings: &Settings) {
+        if let Watch::Asking { deadline, .. } = self.watch
+            && now >= deadline
+        {
+            self.watch = Watch::Due(now + self.watch_backoff(settings));
+        }
+        if let Some(running) = self.collecting
+            && now >= running.deadline
+        {
+            self.collecting = None;
+            self.failed(now, running, Failure::Late, settings, &mut Vec::new());
+        }
+    }
+
+    fn advance(&mut self, now: Monotonic, settings: &Settings, effects: &mut Vec<Effect>) {
+        if self.draining {
+            return;
+        }
+        match self.watch {
+            Watch::Due(at) | Watch::Full(at) | Watch::Parked(at) if now >= at => {
+                self.watch = Watch::Asking { deadline: now + settings.collect_deadline, opened: false };
+                effects.push(Effect::Watch);
+            }
+            _ => {}
+        }
+        if self.collecting.is_none()
+            && let Some((at, work)) = self.next_work(settings)
+            && now >= at
+        {
+            effects.push(Effect::Deliver(self.begin(now, work, settings)));
+        }
+    }
+
+    /// What is collected next and when it may begin.
+    fn next_work(&self, settings: &Settings) -> Option<(Monotonic, Work)> {
+        if self.draining || self.sending >= MOST_SENDING {
+            return None;
+        }
+        let resend = self.resume_at.filter(|_| self.sending == 0).map(|at| (at, Work::Resend));
+        if matches!(self.watch, Watch::Parked(_)) {
+            return resend.map(|(at, work)| (at.max(self.retry_at), work));
+        }
+        let for_mail = self.mail_mark.map(|at| (at + settings.collect_delay).max(self.quiet_until));
+        let collect = if self.seeded {
+            let forced = if self.sync_mark { Monotonic(0) } else { self.sync_by };
+            let at = forced.min(for_mail.unwrap_or(Monotonic::NEVER)).min(self.badge_at.unwrap_or(Monotonic::NEVER));
+            Some((at, Work::Sync))
+        } else {
+            // Subscribed first, then drained; mail that comes meanwhile is found by its receive time.
+            let subscribed = matches!(self.watch, Watch::Silent | Watch::Streaming | Watch::Full(_));
+            let page = subscribed.then_some((Monotonic(0), Work::Seed));
+            for_mail.map(|at| (at, Work::Recent)).into_iter().chain(page).min_by_key(|(at, work)| (*at, *work == Work::Seed))
+        };
+        // Rows that wait come before new work of the same time, so that a push and its repeat keep their order.
+        resend
+            .into_iter()
+            .chain(collect)
+            .map(|(at, work)| (at.max(self.retry_at), work))
+            .min_by_key(|(at, work)| (*at, *work != Work::Resend))
+    }
+
+    fn begin(&mut self, now: Monotonic, work: Work, settings: &Settings) -> Order {
+        let mut order = Order { work, hinted_at: None, unread: None, badge_now: false };
+        let mut running = Running {
+            work,
+            deadline: now + settings.collect_deadline + settings.retry_max,
+            mail: None,
+            badge: None,
+            quiet_until: self.quiet_until,
+        };
+        match work {
+            Work::Resend => self.resume_at = None,
+            Work::Seed => self.sync_mark = false,
+            Work::Recent | Work::Sync => {
+                running.mail = self.mail_mark.take();
+                running.badge = self.badge_at.take();
+                order.hinted_at = running.mail;
+                order.unread = self.unread.take();
+                order.badge_now = running.badge.is_some_and(|at| at <= now);
+                self.sync_mark &= work == Work::Recent;
+                self.quiet_until = now + settings.window;
+            }
+        }
+        self.collecting = Some(running);
+        order
+    }
+}

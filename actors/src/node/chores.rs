@@ -1,0 +1,165 @@
+//! What a node does by the clock: writing behind, the sweep for rows that nobody holds, retention, gauges.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use crate::alarm::Alarm;
+use crate::context::Context;
+use crate::ids::Session;
+use crate::mailbox::state::Input;
+use crate::shard::directory::Directory;
+use crate::snapshot::Phase;
+use crate::task::Tasks;
+use crate::telemetry::metrics;
+use crate::time::Monotonic;
+
+/// How many mailboxes one sweep wakes.
+const SWEEP: u32 = 500;
+/// How many rows one step of retention removes.
+const RETAIN: u32 = 500;
+/// How often the chores are looked at.
+const TICK: Duration = Duration::from_millis(500);
+
+/// The actor; all it is lives in its state.
+#[derive(Debug)]
+pub struct Chores;
+
+/// What the chores actor begins with.
+#[derive(Debug, Clone)]
+pub struct Begin {
+    /// Shared by the node.
+    pub context: Arc<Context>,
+    /// Where mailboxes are found.
+    pub directory: Arc<Directory>,
+    /// Whose rows are swept.
+    pub session: Session,
+}
+
+/// One chore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chore {
+    /// Write sync states that cover no push.
+    WriteBehind,
+    /// Wake mailboxes whose rows are due and in nobody's hands.
+    Sweep,
+    /// Remove what is older than it is kept.
+    Retain,
+}
+
+/// Messages of the chores actor.
+#[derive(Debug)]
+pub enum Message {
+    /// Look what is due.
+    Tick,
+    /// This chore was done.
+    Done(Chore),
+    /// A task ended without an answer: it panicked.
+    Vanished,
+}
+
+/// The state of the chores actor.
+#[derive(Debug)]
+pub struct State {
+    begin: Begin,
+    /// Each chore, when it is due, or none while it is under way.
+    due: [(Chore, Option<Monotonic>); 3],
+    tasks: Tasks,
+    alarm: Alarm,
+}
+
+impl Actor for Chores {
+    type Msg = Message;
+    type State = State;
+    type Arguments = Begin;
+
+    async fn pre_start(&self, _: ActorRef<Message>, begin: Begin) -> Result<State, ActorProcessingErr> {
+        let due = [Chore::WriteBehind, Chore::Sweep, Chore::Retain].map(|chore| (chore, Some(Monotonic(0))));
+        Ok(State { begin, due, tasks: Tasks::default(), alarm: Alarm::default() })
+    }
+
+    async fn post_start(&self, myself: ActorRef<Message>, state: &mut State) -> Result<(), ActorProcessingErr> {
+        state.tick(&myself);
+        Ok(())
+    }
+
+    async fn handle(&self, myself: ActorRef<Message>, message: Message, state: &mut State) -> Result<(), ActorProcessingErr> {
+        match message {
+            Message::Tick => state.tick(&myself),
+            Message::Done(chore) => state.done(chore),
+            Message::Vanished => return Err("a chore ended without an answer".into()),
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn tick(&mut self, myself: &ActorRef<Message>) {
+        let context = self.begin.context.clone();
+        let now = context.ports.clock.monotonic();
+        measure(&context);
+        for place in 0..self.due.len() {
+            let (chore, at) = self.due[place];
+            if at.is_some_and(|at| now >= at) && context.gate.is_open() {
+                self.due[place].1 = None;
+                let begin = self.begin.clone();
+                self.tasks.run(myself, || Message::Vanished, async move {
+                    perform(&begin, chore).await;
+                    Message::Done(chore)
+                });
+            }
+        }
+        self.alarm.set(now, now + TICK, myself, Message::Tick);
+    }
+
+    fn done(&mut self, done: Chore) {
+        let settings = &self.begin.context.settings;
+        let rest = match done {
+            Chore::WriteBehind => settings.write_behind,
+            Chore::Sweep => settings.sweep,
+            Chore::Retain => settings.retention_step,
+        };
+        let at = self.begin.context.ports.clock.monotonic() + rest;
+        self.due.iter_mut().filter(|(chore, _)| *chore == done).for_each(|(_, due)| *due = Some(at));
+    }
+}
+
+async fn perform(begin: &Begin, chore: Chore) {
+    let Begin { context, directory, session } = begin;
+    match chore {
+        Chore::WriteBehind => context.committer.flush().await,
+        Chore::Sweep => match context.ports.deliveries.stranded(*session, context.ports.clock.now(), SWEEP).await {
+            Ok(mailboxes) => {
+                metrics::sweeps(metrics::Outcome::Done, 1);
+                metrics::swept_mailboxes(mailboxes.len() as u64);
+                mailboxes.into_iter().for_each(|mailbox| directory.tell(mailbox, Input::Resume));
+            }
+            Err(_) => metrics::sweeps(metrics::Outcome::Failed, 1),
+        },
+        Chore::Retain => retain(context).await,
+    }
+}
+
+async fn retain(context: &Context) {
+    let (now, settings) = (context.ports.clock.now(), &context.settings);
+    match context.ports.deliveries.retain(now - settings.retention, RETAIN).await {
+        Ok(rows) => metrics::retained_rows(u64::from(rows)),
+        Err(error) => tracing::warn!(%error, "old delivery rows could not be removed; tried again"),
+    }
+    if let Err(error) = context.ports.registry.mailbox_retain(now - settings.keep_unwatched, RETAIN).await {
+        tracing::warn!(%error, "mailboxes without devices could not be removed; tried again");
+    }
+}
+
+fn measure(context: &Context) {
+    for (phase, count) in Phase::ALL.into_iter().zip(context.phases.counts()) {
+        metrics::mailboxes(phase, f64::from(count));
+    }
+    metrics::capacity(f64::from(context.settings.max_users));
+    let (commits, marks) = context.committer.waiting_requests();
+    metrics::queue_depth(metrics::Queue::Commits, commits as f64);
+    metrics::queue_depth(metrics::Queue::Marks, marks as f64);
+    metrics::queue_depth(metrics::Queue::Deliveries, context.busy.count() as f64);
+    metrics::held_bytes(context.budget.taken() as f64);
+}

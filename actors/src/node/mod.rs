@@ -1,0 +1,6 @@
+//! This node among the others: joining, heartbeats, the gate, its shards, its chores.
+
+pub mod actor;
+pub mod chores;
+pub mod message;
+pub mod state;

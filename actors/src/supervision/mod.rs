@@ -1,0 +1,3 @@
+//! Who is restarted when: one policy for all actors.
+
+pub mod restart;

@@ -1,0 +1,196 @@
+//! The way in: start the core with its ports, wake it, look into it, drain it.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ractor::{Actor, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use tokio::sync::watch;
+
+use crate::context::Context;
+use crate::ids::{MailboxId, NodeId, Session, ShardId};
+use crate::mailbox::message::Message as ToMailbox;
+use crate::mailbox::state::Input as MailboxInput;
+use crate::node::actor::{Begin as BeginNode, Member, Standing};
+use crate::node::chores::{self, Chores};
+use crate::node::message::Message as ToNode;
+use crate::node::state::{Ended, Input as NodeInput};
+use crate::ports::Ports;
+use crate::ports::cluster_store::Join;
+use crate::settings::Settings;
+use crate::shard::directory::Directory;
+use crate::snapshot::{Control, MailboxSnapshot, NodeSnapshot, NodeState};
+use crate::supervision::restart::Restarts;
+use crate::telemetry::metrics;
+
+/// How long an answer to a question from outside is waited for.
+const ANSWER: Duration = Duration::from_secs(1);
+
+/// Who this process is.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The node's name.
+    pub node: NodeId,
+    /// This life of its process, drawn at random.
+    pub session: Session,
+    /// The version of the program.
+    pub version: String,
+}
+
+/// The running core.
+#[derive(Debug, Clone)]
+pub struct System {
+    context: Arc<Context>,
+    directory: Arc<Directory>,
+    identity: Identity,
+    root: ActorRef<ToRoot>,
+    standing: Arc<watch::Sender<Standing>>,
+}
+
+impl System {
+    /// Starts the core. The mail source's hints go to `directory`, which was made before it.
+    ///
+    /// # Errors
+    /// When the root actor cannot be started, which is a bug.
+    pub async fn start(ports: Ports, settings: Settings, identity: Identity, directory: Arc<Directory>) -> Result<Self, SpawnErr> {
+        let context = Context::new(ports, settings);
+        let standing = Arc::new(watch::Sender::new(Standing { state: NodeState::Joining, shards: 0, ended: None }));
+        let join = Join {
+            node: identity.node.clone(),
+            session: identity.session,
+            max_users: context.settings.max_users,
+            version: identity.version.clone(),
+            patience: context.settings.observe_dead,
+        };
+        let joined = Arc::new(AtomicBool::new(false));
+        let node = BeginNode { context: context.clone(), directory: directory.clone(), join, joined, standing: standing.clone() };
+        let chores = chores::Begin { context: context.clone(), directory: directory.clone(), session: identity.session };
+        let (root, _) = Actor::spawn(None, Root, (node, chores)).await?;
+        Ok(Self { context, directory, identity, root, standing })
+    }
+
+    /// Waits until this session is over, and says why.
+    pub async fn ended(&self) -> Ended {
+        let mut standing = self.standing.subscribe();
+        // The sender lives in `self`: the channel cannot be closed.
+        let ended = standing.wait_for(|standing| standing.ended.is_some()).await.ok().and_then(|standing| standing.ended.clone());
+        ended.unwrap_or(Ended::Replaced)
+    }
+
+    /// Finishes what is under way, at most until the deadline, writes what waits, leaves and stops. What was not finished is found again by the next owner.
+    pub async fn drain(&self, deadline: Duration) {
+        self.tell_node(ToNode::Step(NodeInput::Drain));
+        self.directory.tell_all(&MailboxInput::Drain);
+        if tokio::time::timeout(deadline, self.context.busy.none()).await.is_err() {
+            tracing::warn!(
+                left = self.context.busy.count(),
+                "not everything under way could be finished in time; it is taken up at the next start"
+            );
+        }
+        self.context.committer.flush().await;
+        self.context.gate.close();
+        let over = self.standing.borrow().ended.is_some();
+        if !over && let Err(error) = self.context.ports.cluster.leave(&self.identity.node, self.identity.session).await {
+            tracing::warn!(%error, "the database was not told that this node leaves; a successor waits until its lock is free");
+        }
+        let _ = self.root.stop_and_wait(None, Some(deadline)).await;
+    }
+
+    /// What the actors share, for tests and benches.
+    #[must_use]
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    fn tell_node(&self, message: ToNode) {
+        // A root that ended has nobody to tell.
+        let _ = self.root.cast(ToRoot::Node(message));
+    }
+}
+
+#[async_trait]
+impl Control for System {
+    fn shard_changed(&self, shard: ShardId) {
+        self.tell_node(ToNode::ShardChanged(shard));
+    }
+
+    fn node(&self) -> NodeSnapshot {
+        let standing = self.standing.borrow().clone();
+        NodeSnapshot {
+            node: self.identity.node.clone(),
+            session: self.identity.session,
+            state: standing.state,
+            gate_open: self.context.gate.is_open(),
+            sending_allowed: self.context.gate.sending_allowed(),
+            shards: standing.shards,
+            mailboxes: self.context.phases.counts(),
+        }
+    }
+
+    async fn mailbox(&self, mailbox: MailboxId) -> Option<MailboxSnapshot> {
+        let actor = self.directory.find(mailbox)?;
+        let answer = actor.call(ToMailbox::Inspect, Some(ANSWER)).await.ok()?;
+        if let ractor::rpc::CallResult::Success(snapshot) = answer { Some(snapshot) } else { None }
+    }
+}
+
+/// The root of the supervision tree: the node and its chores.
+#[derive(Debug)]
+struct Root;
+
+#[derive(Debug)]
+enum ToRoot {
+    Node(ToNode),
+    RestartNode,
+    RestartChores,
+}
+
+#[derive(Debug)]
+struct RootState {
+    begin: (BeginNode, chores::Begin),
+    node: ActorRef<ToNode>,
+    chores: ActorRef<chores::Message>,
+    restarts: [Restarts; 2],
+}
+
+impl Actor for Root {
+    type Msg = ToRoot;
+    type State = RootState;
+    type Arguments = (BeginNode, chores::Begin);
+
+    async fn pre_start(&self, myself: ActorRef<ToRoot>, begin: Self::Arguments) -> Result<RootState, ActorProcessingErr> {
+        let (node, _) = Actor::spawn_linked(None, Member, begin.0.clone(), myself.get_cell()).await?;
+        let (chores, _) = Actor::spawn_linked(None, Chores, begin.1.clone(), myself.get_cell()).await?;
+        Ok(RootState { begin, node, chores, restarts: [Restarts::default(); 2] })
+    }
+
+    async fn handle(&self, myself: ActorRef<ToRoot>, message: ToRoot, state: &mut RootState) -> Result<(), ActorProcessingErr> {
+        match message {
+            // One that waits to be restarted hears it from the store.
+            ToRoot::Node(message) => drop(state.node.cast(message)),
+            ToRoot::RestartNode => state.node = Actor::spawn_linked(None, Member, state.begin.0.clone(), myself.get_cell()).await?.0,
+            ToRoot::RestartChores => state.chores = Actor::spawn_linked(None, Chores, state.begin.1.clone(), myself.get_cell()).await?.0,
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<ToRoot>,
+        event: SupervisionEvent,
+        state: &mut RootState,
+    ) -> Result<(), ActorProcessingErr> {
+        let SupervisionEvent::ActorFailed(who, error) = event else { return Ok(()) };
+        let node = who.get_id() == state.node.get_id();
+        if !node && who.get_id() != state.chores.get_id() {
+            return Ok(());
+        }
+        let context = &state.begin.0.context;
+        let delay = state.restarts[usize::from(node)].failed(context.ports.clock.monotonic(), &context.settings);
+        metrics::restarts(if node { metrics::Actor::Node } else { metrics::Actor::Chores }, 1);
+        tracing::error!(%error, node, "an actor under the root failed; it is started again");
+        myself.send_after(delay, move || if node { ToRoot::RestartNode } else { ToRoot::RestartChores });
+        Ok(())
+    }
+}
