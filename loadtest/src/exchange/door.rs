@@ -12,14 +12,15 @@ use hyper::body::Incoming;
 
 use super::autodiscover;
 use super::server::Shared;
-use crate::https::{Body, Connection, full};
+use crate::https::{Body, full};
 use crate::identity::Refusal;
+use crate::socket::Cut;
 
 /// The largest request that is read; 200 subscription ids take some 30 kilobytes.
 const MAX_REQUEST: usize = 1024 * 1024;
 
 /// Answers a request; an error ends the connection.
-pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>, connection: Arc<Connection>) -> io::Result<Response<Body>> {
+pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>, cut: Cut) -> io::Result<Response<Body>> {
     let (head, body) = request.into_parts();
     let Ok(body) = Limited::new(body, MAX_REQUEST).collect().await else {
         return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, "too large"));
@@ -28,7 +29,7 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>, conn
     let path = head.uri.path().to_ascii_lowercase();
     let is_post = head.method == Method::POST;
     match path.as_str() {
-        "/ews/exchange.asmx" if is_post => checks::web_service(shared, &head.headers, &body, connection).await,
+        "/ews/exchange.asmx" if is_post => checks::web_service(shared, &head.headers, &body, cut).await,
         "/autodiscover/autodiscover.svc" if is_post => Ok(autodiscover::soap(&shared, &head.headers, &body)),
         "/autodiscover/autodiscover.xml" => Ok(autodiscover::pox(&shared, &head.method, &head.headers, &body)),
         "/ews/exchange.asmx" | "/autodiscover/autodiscover.svc" => Ok(plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")),

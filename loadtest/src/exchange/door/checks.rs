@@ -14,16 +14,12 @@ use super::super::reply;
 use super::super::request::{self, Operation, Request};
 use super::super::server::Shared;
 use super::{dress, log_on, plain};
-use crate::https::{Body, Connection};
+use crate::https::Body;
+use crate::socket::Cut;
 use crate::world::Mailbox;
 
 /// Answers a request to the web services.
-pub(super) async fn web_service(
-    shared: Arc<Shared>,
-    headers: &HeaderMap,
-    body: &[u8],
-    connection: Arc<Connection>,
-) -> io::Result<Response<Body>> {
+pub(super) async fn web_service(shared: Arc<Shared>, headers: &HeaderMap, body: &[u8], cut: Cut) -> io::Result<Response<Body>> {
     let account = match log_on(&shared, headers) {
         Ok(account) => account,
         Err(response) => return Ok(response),
@@ -52,7 +48,7 @@ pub(super) async fn web_service(
     }
     let wish = Wish::read(headers);
     check_anchor(&shared, &wish, &mailbox);
-    let door = Door { shared, account, mailbox, wish, connection, accepts_gzip: dress::accepts_gzip(headers) };
+    let door = Door { shared, account, mailbox, wish, cut, accepts_gzip: dress::accepts_gzip(headers) };
     door.pass(request).await
 }
 
@@ -103,7 +99,7 @@ struct Door {
     account: String,
     mailbox: Arc<Mailbox>,
     wish: Wish,
-    connection: Arc<Connection>,
+    cut: Cut,
     accepts_gzip: bool,
 }
 
@@ -142,7 +138,7 @@ impl Door {
             back_end,
             is_astray,
             flavour,
-            connection: Arc::clone(&self.connection),
+            cut: self.cut.clone(),
         };
         let answer = call.carry_out(request);
         match fault {
@@ -160,7 +156,7 @@ impl Door {
     }
 
     fn reset(&self) -> io::Result<Response<Body>> {
-        self.connection.reset_at_end();
+        self.cut.now();
         Err(io::ErrorKind::ConnectionReset.into())
     }
 

@@ -14,6 +14,7 @@ use super::names::Failure;
 use super::request::{FolderName, Operation, OperationName, Request};
 use super::server::Shared;
 use crate::https::Body;
+use crate::socket::Cut;
 use crate::world::Mailbox;
 
 /// A request that passed every check at the door.
@@ -28,7 +29,7 @@ pub(super) struct Call {
     /// The back end was chosen by a fault, not by the client.
     pub(super) is_astray: bool,
     pub(super) flavour: Flavour,
-    pub(super) connection: Arc<crate::https::Connection>,
+    pub(super) cut: Cut,
 }
 
 /// What goes back.

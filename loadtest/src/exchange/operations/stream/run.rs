@@ -187,7 +187,7 @@ impl Run {
     }
 
     async fn break_off(&self) -> Step {
-        self.call.connection.reset_at_end();
+        self.call.cut.now();
         self.piece(Piece::Break).await?;
         Err(Over)
     }

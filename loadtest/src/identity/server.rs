@@ -1,0 +1,253 @@
+//! The identity provider over HTTPS.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+
+use super::accounts::Accounts;
+use super::issuer::Issuer;
+use super::tokens;
+use crate::https::{Body, Serving, full, serve};
+use crate::witness::{Misuse, Witness};
+
+/// The largest token request that is read.
+const MAX_REQUEST: usize = 64 * 1024;
+
+/// An application that may ask for tokens.
+#[derive(Clone)]
+pub struct Client {
+    /// Its client id, and the account name that Exchange sees.
+    pub id: String,
+    /// Its secret.
+    pub secret: String,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// What an identity provider is started with.
+#[derive(Clone)]
+pub struct IdentityOptions {
+    /// Where tokens for Exchange are remembered; the same that the Exchange server checks against.
+    pub accounts: Arc<Accounts>,
+    /// Hears of misuse.
+    pub witness: Arc<dyn Witness>,
+    /// Certificate and key.
+    pub tls: Arc<rustls::ServerConfig>,
+    /// Where to listen; port 0 picks one.
+    pub bind: SocketAddr,
+    /// The host name in its addresses; the port is added.
+    pub host: String,
+    /// Tenant names and ids that exist.
+    pub tenants: Vec<String>,
+    /// Applications that exist.
+    pub clients: Vec<Client>,
+    /// Resources that tokens may be for; a scope is one of them followed by `/.default`.
+    pub resources: Vec<String>,
+    /// How long an access token is good.
+    pub token_lifetime: Duration,
+    /// `aud` of phone users' tokens.
+    pub audience: String,
+}
+
+impl fmt::Debug for IdentityOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IdentityOptions")
+            .field("bind", &self.bind)
+            .field("tenants", &self.tenants)
+            .field("clients", &self.clients)
+            .finish_non_exhaustive()
+    }
+}
+
+impl IdentityOptions {
+    /// One tenant `corp.example`, no application, tokens of an hour, on a free port of the loopback interface.
+    pub fn new(accounts: Arc<Accounts>, witness: Arc<dyn Witness>, tls: Arc<rustls::ServerConfig>) -> Self {
+        Self {
+            accounts,
+            witness,
+            tls,
+            bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+            host: "localhost".to_owned(),
+            tenants: vec!["corp.example".to_owned()],
+            clients: Vec::new(),
+            resources: vec!["https://outlook.office365.com".to_owned()],
+            token_lifetime: Duration::from_secs(3600),
+            audience: "postrider".to_owned(),
+        }
+    }
+}
+
+struct Shared {
+    options: IdentityOptions,
+    issuer: OnceLock<Arc<Issuer>>,
+    /// Statuses with which the next requests fail.
+    failures: Mutex<VecDeque<u16>>,
+    tokens: AtomicU64,
+    key_requests: AtomicU64,
+}
+
+/// A running identity provider. Dropping it stops it.
+pub struct Server {
+    shared: Arc<Shared>,
+    issuer: Arc<Issuer>,
+    serving: Serving,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("addr", &self.addr()).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Starts an identity provider with fresh keys.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn start(options: IdentityOptions) -> io::Result<Self> {
+        let (bind, tls) = (options.bind, Arc::clone(&options.tls));
+        let shared = Arc::new(Shared {
+            options,
+            issuer: OnceLock::new(),
+            failures: Mutex::default(),
+            tokens: AtomicU64::new(0),
+            key_requests: AtomicU64::new(0),
+        });
+        let for_requests = Arc::clone(&shared);
+        let serving = serve(bind, tls, move |request, _| {
+            let shared = Arc::clone(&for_requests);
+            async move { Ok(answer(&shared, request).await) }
+        })
+        .await?;
+        let url = format!("https://{}:{}", shared.options.host, serving.addr().port());
+        let issuer = Arc::new(Issuer::new(url, shared.options.audience.clone()));
+        let _ = shared.issuer.set(Arc::clone(&issuer));
+        Ok(Self { shared, issuer, serving })
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.serving.addr()
+    }
+
+    /// `https://host:port`: the authority of token requests and the issuer of phone users' tokens.
+    pub fn base_url(&self) -> &str {
+        self.issuer.url()
+    }
+
+    /// Mints phone users' tokens and rotates keys.
+    pub fn issuer(&self) -> &Arc<Issuer> {
+        &self.issuer
+    }
+
+    /// The next requests are answered with these statuses (429 carries `Retry-After: 1`), whatever they ask.
+    pub fn fail_next(&self, statuses: impl IntoIterator<Item = u16>) {
+        let mut failures = self.shared.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.extend(statuses);
+    }
+
+    /// Access tokens given out so far.
+    pub fn tokens_issued(&self) -> u64 {
+        self.shared.tokens.load(Ordering::Relaxed)
+    }
+
+    /// How often the key set was fetched.
+    pub fn key_requests(&self) -> u64 {
+        self.shared.key_requests.load(Ordering::Relaxed)
+    }
+
+    /// Closes every connection and waits until all tasks are done.
+    pub async fn stop(self) {
+        self.serving.stop().await;
+    }
+}
+
+async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
+    let failure = shared.failures.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    if let Some(status) = failure {
+        return failing(status);
+    }
+    let Some(issuer) = shared.issuer.get() else {
+        return failing(503);
+    };
+    let (head, body) = request.into_parts();
+    let path = head.uri.path();
+    match (&head.method, path) {
+        (&Method::GET, "/.well-known/openid-configuration") => json_of(200, &issuer.discovery()),
+        (&Method::GET, "/jwks") => {
+            shared.key_requests.fetch_add(1, Ordering::Relaxed);
+            json_of(200, &issuer.jwks())
+        }
+        (&Method::POST, path) => {
+            let tenant = path.strip_prefix('/').and_then(|p| p.strip_suffix("/oauth2/v2.0/token"));
+            let Some(tenant) = tenant else {
+                return json_of(404, &json!({}));
+            };
+            let Ok(body) = Limited::new(body, MAX_REQUEST).collect().await else {
+                return json_of(413, &json!({}));
+            };
+            let kind = head.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
+            let is_form = kind.is_some_and(|k| k.starts_with("application/x-www-form-urlencoded"));
+            token(shared, tenant, is_form, &body.to_bytes())
+        }
+        _ => json_of(404, &json!({})),
+    }
+}
+
+fn token(shared: &Shared, tenant: &str, is_form: bool, body: &[u8]) -> Response<Body> {
+    let form = if is_form { form_of(body) } else { Vec::new() };
+    match tokens::issue(&shared.options, tenant, &form) {
+        Ok(token) => {
+            shared.tokens.fetch_add(1, Ordering::Relaxed);
+            json_of(200, &token)
+        }
+        Err(refused) => {
+            if refused.is_misuse {
+                shared.options.witness.misuse(Misuse {
+                    server: "identity",
+                    rule: "token-request",
+                    detail: refused.json()["error"].to_string(),
+                });
+            }
+            json_of(refused.status.as_u16(), &refused.json())
+        }
+    }
+}
+
+/// The fields of a form.
+fn form_of(body: &[u8]) -> Vec<(String, String)> {
+    // A relative address parses with a base; its query has the same syntax as a form.
+    let mut url = reqwest::Url::parse("https://form.invalid/").expect("a constant address");
+    url.set_query(std::str::from_utf8(body).ok());
+    url.query_pairs().map(|(k, v)| (k.into_owned(), v.into_owned())).collect()
+}
+
+fn failing(status: u16) -> Response<Body> {
+    let mut response = json_of(status, &json!({ "error": "temporarily_unavailable" }));
+    if status == 429 {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+fn json_of(status: u16, body: &Value) -> Response<Body> {
+    let mut response = Response::new(full(body.to_string()));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+    let kind = HeaderValue::from_static("application/json; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}

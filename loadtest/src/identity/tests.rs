@@ -1,0 +1,159 @@
+//! The identity provider, asked as its clients ask: real HTTPS requests.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::tls::{ALPN_HTTP_1_1, Authority};
+use crate::witness::{Gone, MailFact, Misuse, Witness};
+
+#[derive(Default)]
+struct Rules(Mutex<Vec<&'static str>>);
+
+impl Witness for Rules {
+    fn mail_delivered(&self, _: &MailFact) {}
+    fn mail_gone(&self, _: &str, _: &str, _: Gone) {}
+    fn mail_unread(&self, _: &str, _: &str) {}
+    fn mail_renamed(&self, _: &str, _: &str, _: &str) {}
+    fn hint_on_wire(&self, _: &str, _: &str, _: Instant) {}
+    fn unread_count(&self, _: &str, _: u64) {}
+    fn misuse(&self, what: Misuse) {
+        self.0.lock().unwrap().push(what.rule);
+    }
+}
+
+struct Provider {
+    accounts: Arc<Accounts>,
+    rules: Arc<Rules>,
+    server: Server,
+    http: reqwest::Client,
+}
+
+async fn provider() -> Provider {
+    let authority = Authority::new();
+    let accounts = Arc::new(Accounts::new([]));
+    let rules = Arc::new(Rules::default());
+    let tls = Arc::new(authority.server_config(&["localhost"], &[ALPN_HTTP_1_1]));
+    let mut options = IdentityOptions::new(accounts.clone(), rules.clone(), tls);
+    options.clients = vec![Client { id: "app".to_owned(), secret: "s&=1".to_owned() }];
+    let server = Server::start(options).await.unwrap();
+    let http = reqwest::Client::builder().tls_backend_preconfigured(authority.client_config(&[ALPN_HTTP_1_1])).build().unwrap();
+    Provider { accounts, rules, server, http }
+}
+
+impl Provider {
+    async fn ask(&self, tenant: &str, form: &[(&str, &str)]) -> (u16, Value) {
+        let url = format!("{}/{tenant}/oauth2/v2.0/token", self.server.base_url());
+        let response = self.http.post(url).form(form).send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let url = format!("{}{path}", self.server.base_url());
+        self.http.get(url).send().await.unwrap().json().await.unwrap()
+    }
+}
+
+const GOOD: [(&str, &str); 4] = [
+    ("grant_type", "client_credentials"),
+    ("client_id", "app"),
+    ("client_secret", "s&=1"),
+    ("scope", "https://outlook.office365.com/.default"),
+];
+
+fn but(name: &str, value: &'static str) -> Vec<(&'static str, &'static str)> {
+    GOOD.iter().map(|(k, v)| (*k, if *k == name { value } else { v })).collect()
+}
+
+#[tokio::test]
+async fn the_right_secret_gets_a_token_that_exchange_takes() {
+    let provider = provider().await;
+    let (status, body) = provider.ask("corp.example", &GOOD).await;
+    assert_eq!((status, &body["token_type"], &body["expires_in"]), (200, &json!("Bearer"), &json!(3600)));
+    let header = format!("Bearer {}", body["access_token"].as_str().unwrap());
+    let audience = ["https://outlook.office365.com/".to_owned()];
+    assert_eq!(provider.accounts.check(Some(&header), &audience).as_deref(), Ok("app"));
+    assert_eq!(provider.server.tokens_issued(), 1);
+}
+
+#[tokio::test]
+async fn each_mistake_gets_the_error_that_entra_gives_it() {
+    let provider = provider().await;
+    let cases = [
+        ("nowhere.example", GOOD.to_vec(), 400, "invalid_request", 90_002),
+        ("corp.example", but("client_secret", "wrong"), 401, "invalid_client", 7_000_215),
+        ("corp.example", but("client_secret", ""), 401, "invalid_client", 7_000_218),
+        ("corp.example", but("client_id", "other"), 400, "unauthorized_client", 700_016),
+        ("corp.example", but("scope", "Mail.Read"), 400, "invalid_scope", 1_002_012),
+        ("corp.example", but("scope", "https://x.example/.default"), 400, "invalid_resource", 500_011),
+        ("corp.example", but("grant_type", "password"), 400, "unsupported_grant_type", 70_003),
+        ("corp.example", but("scope", ""), 400, "invalid_request", 900_144),
+    ];
+    for (tenant, form, status, error, number) in cases {
+        let (got, body) = provider.ask(tenant, &form).await;
+        assert_eq!((got, body["error"].as_str(), body["error_codes"][0].as_u64()), (status, Some(error), Some(number)));
+    }
+    assert_eq!(provider.rules.0.lock().unwrap().len(), 4, "only broken requests are misuse");
+    provider.server.fail_next([429, 503]);
+    assert_eq!(provider.ask("corp.example", &GOOD).await.0, 429);
+    assert_eq!(provider.ask("corp.example", &GOOD).await.0, 503);
+    assert_eq!(provider.ask("corp.example", &GOOD).await.0, 200);
+}
+
+/// Whether a careful verifier takes the token by the published keys.
+async fn accepted(provider: &Provider, token: &str) -> bool {
+    let jwks: JwkSet = serde_json::from_value(provider.get("/jwks").await).unwrap();
+    let Ok(header) = decode_header(token) else {
+        return false;
+    };
+    let Some(jwk) = header.kid.and_then(|kid| jwks.find(&kid).cloned()) else {
+        return false;
+    };
+    let published: Algorithm = jwk.common.key_algorithm.unwrap().to_string().parse().unwrap();
+    let mut validation = Validation::new(published);
+    validation.set_audience(&["postrider"]);
+    validation.set_issuer(&[provider.server.base_url()]);
+    validation.validate_nbf = true;
+    validation.leeway = 0;
+    decode::<Value>(token, &DecodingKey::from_jwk(&jwk).unwrap(), &validation).is_ok()
+}
+
+#[tokio::test]
+async fn good_tokens_verify_by_the_published_keys_and_bad_ones_do_not() {
+    let provider = provider().await;
+    let issuer = provider.server.issuer().clone();
+    let discovery = provider.get("/.well-known/openid-configuration").await;
+    assert_eq!(discovery["issuer"], issuer.url());
+    let with = |change: fn(&mut Mint)| {
+        let mut mint = Mint::default();
+        change(&mut mint);
+        issuer.mint("anna@corp.example", &mint)
+    };
+    for signing in [Signing::Rs256, Signing::Ps256, Signing::Es256] {
+        let mint = Mint { signing, ..Mint::default() };
+        assert!(accepted(&provider, &issuer.mint("anna@corp.example", &mint)).await, "{signing:?}");
+    }
+    let bad = [
+        with(|m| m.signing = Signing::None),
+        with(|m| m.signing = Signing::HmacOfPublicKey),
+        with(|m| m.signing = Signing::Stranger),
+        with(|m| m.expires_in = Some(-10)),
+        with(|m| m.not_before = Some(600)),
+        with(|m| m.audience = Some("other".to_owned())),
+        with(|m| m.issuer = Some("https://other.example".to_owned())),
+        with(|m| m.key_id = Some("unknown".to_owned())),
+    ];
+    for token in bad {
+        assert!(!accepted(&provider, &token).await);
+    }
+    let old = with(|_| {});
+    issuer.rotate(true);
+    assert!(accepted(&provider, &old).await, "kept for a while");
+    issuer.rotate(false);
+    assert!(!accepted(&provider, &old).await);
+    assert!(accepted(&provider, &with(|_| {})).await);
+}
