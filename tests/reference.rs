@@ -28,3 +28,8 @@ fn the_configuration_reference_says_what_the_code_says() {
     same("config/README.md", &postrider::config::reference::markdown());
     same("config/default.toml", &postrider::config::reference::default_toml());
 }
+
+#[test]
+fn the_metrics_catalogue_says_what_the_code_says() {
+    same("config/METRICS.md", &postrider::telemetry::catalog::markdown());
+}

@@ -59,6 +59,30 @@ pub struct Metric {
     pub sentence: &'static str,
 }
 
+/// One of what a gauge counts: it counts while this lives.
+pub struct Level(metrics::Gauge);
+
+impl Level {
+    /// Counts one more.
+    #[must_use]
+    pub fn raise(gauge: metrics::Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for Level {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+impl std::fmt::Debug for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Level")
+    }
+}
+
 /// Declares metrics. Each entry becomes a function of the same name that records it, and a line of the constant `CATALOG`.
 ///
 /// ```ignore
@@ -69,6 +93,8 @@ pub struct Metric {
 ///     gauge mailboxes(phase: Phase) = "postrider_mailboxes";                                                // fn mailboxes(phase, value: f64)
 ///     /// Time of one commit.
 ///     histogram commit_seconds() = "postrider_commit_seconds", Quick;                                       // fn commit_seconds(value: f64)
+///     /// Streaming connections.
+///     level stream_open() = "postrider_streaming_connections";                                              // fn stream_open() -> Level: counted while it lives
 /// }
 /// ```
 ///
@@ -89,6 +115,7 @@ macro_rules! catalog {
     };
     (@kind counter) => { $crate::telemetry::catalog::Kind::Counter };
     (@kind gauge) => { $crate::telemetry::catalog::Kind::Gauge };
+    (@kind level) => { $crate::telemetry::catalog::Kind::Gauge };
     (@kind histogram $buckets:ident) => {
         $crate::telemetry::catalog::Kind::Histogram { buckets: $crate::telemetry::catalog::Buckets::$buckets }
     };
@@ -102,6 +129,13 @@ macro_rules! catalog {
         $(#[doc = $doc])*
         pub fn $name($($label: $type,)* value: f64) {
             ::metrics::gauge!($metric $(, stringify!($label) => <$type as $crate::telemetry::catalog::Label>::value($label))*).set(value);
+        }
+    };
+    (@record level $name:ident [$($label:ident : $type:ty),*] $metric:literal [$($doc:expr)*]) => {
+        $(#[doc = $doc])*
+        #[must_use = "counted only while it lives"]
+        pub fn $name($($label: $type),*) -> $crate::telemetry::catalog::Level {
+            $crate::telemetry::catalog::Level::raise(::metrics::gauge!($metric $(, stringify!($label) => <$type as $crate::telemetry::catalog::Label>::value($label))*))
         }
     };
     (@record histogram $name:ident [$($label:ident : $type:ty),*] $metric:literal [$($doc:expr)*]) => {
