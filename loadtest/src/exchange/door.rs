@@ -52,11 +52,11 @@ pub(super) fn with_type(status: StatusCode, kind: &'static str, body: Vec<u8>) -
 }
 
 /// Who asks.
-pub(super) fn log_on(shared: &Shared, headers: &HeaderMap) -> Result<String, Response<Body>> {
+pub(super) fn log_on(shared: &Shared, headers: &HeaderMap) -> Result<String, Refusal> {
     let header = headers.get(http::header::AUTHORIZATION);
     let header = header.and_then(|value| value.to_str().ok());
     let options = &shared.options;
-    options.accounts.check(header, &options.audiences).map_err(unauthorized)
+    options.accounts.check(header, &options.audiences)
 }
 
 /// 401 with the challenges of an on-premises server: Bearer is offered only to those who sent an empty one.

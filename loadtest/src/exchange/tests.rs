@@ -1,4 +1,7 @@
 //! The simulator, spoken to as its clients do: real HTTPS requests.
 
+mod autodiscover;
 mod client;
+mod faults;
 mod operations;
+mod refusals;

@@ -3,7 +3,7 @@
 use http::header::HeaderValue;
 use http::{HeaderMap, Method, Response, StatusCode};
 
-use super::super::door::{log_on, with_type};
+use super::super::door::{log_on, unauthorized, with_type};
 use super::super::server::Shared;
 use super::{Found, Redirect, look_up, misuse, moved};
 use crate::https::Body;
@@ -17,7 +17,7 @@ const INNER: &str = "http://schemas.microsoft.com/exchange/autodiscover/outlook/
 /// Answers a request to `autodiscover.xml`. A GET is how clients find out which forms are spoken: the headers tell, even on 401.
 pub(in crate::exchange) fn pox(shared: &Shared, method: &Method, headers: &HeaderMap, body: &[u8]) -> Response<Body> {
     let mut response = match log_on(shared, headers) {
-        Err(response) => response,
+        Err(why) => unauthorized(why),
         Ok(_) if method == Method::POST => answer(shared, body),
         Ok(_) => document(&error("600", "Invalid Request")),
     };

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use http::{HeaderMap, Response, StatusCode};
 
-use super::super::door::{log_on, with_type};
+use super::super::door::{log_on, unauthorized, with_type};
 use super::super::names::SOAP;
 use super::super::server::Shared;
 use super::{Found, Redirect, look_up, misuse, moved};
@@ -19,8 +19,8 @@ const MAX_USERS: usize = 100;
 
 /// Answers a request to `autodiscover.svc`.
 pub(in crate::exchange) fn soap(shared: &Shared, headers: &HeaderMap, body: &[u8]) -> Response<Body> {
-    if let Err(response) = log_on(shared, headers) {
-        return response;
+    if let Err(why) = log_on(shared, headers) {
+        return unauthorized(why);
     }
     let ask = match read(body) {
         Ok(ask) => ask,

@@ -13,7 +13,7 @@ use super::super::operations::{Answer, Call, refused};
 use super::super::reply;
 use super::super::request::{self, Operation, Request};
 use super::super::server::Shared;
-use super::{dress, log_on, plain};
+use super::{dress, log_on, plain, unauthorized};
 use crate::https::Body;
 use crate::socket::Cut;
 use crate::world::Mailbox;
@@ -22,7 +22,7 @@ use crate::world::Mailbox;
 pub(super) async fn web_service(shared: Arc<Shared>, headers: &HeaderMap, body: &[u8], cut: Cut) -> io::Result<Response<Body>> {
     let account = match log_on(&shared, headers) {
         Ok(account) => account,
-        Err(response) => return Ok(response),
+        Err(why) => return Ok(unauthorized(why)),
     };
     if !is_xml(headers) {
         shared.misuse("content-type", "a request is not text/xml");

@@ -3,13 +3,15 @@
 use std::io::{self, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 
@@ -26,6 +28,8 @@ use crate::https::Body;
 use crate::identity::Refusal;
 
 const XML: &str = "text/xml; charset=utf-8";
+/// The pause in the middle of a truncated answer.
+const HALF_WAY: Duration = Duration::from_millis(20);
 
 /// Whether the client takes compressed bodies.
 pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
@@ -141,8 +145,13 @@ pub(super) fn truncated(answer: Result<Answer, Failure>, name: OperationName) ->
         Err(failure) => refused(name, &failure),
     };
     let half = Bytes::from(xml.into_bytes()).split_to(200);
-    let frames = [Ok(Frame::data(half)), Err(io::Error::from(io::ErrorKind::UnexpectedEof))];
-    let mut response = Response::new(StreamBody::new(stream::iter(frames)).boxed());
+    let break_off = async {
+        // What was written before must have left, or the whole answer would be lost instead of its half.
+        tokio::time::sleep(HALF_WAY).await;
+        Err(io::Error::from(io::ErrorKind::UnexpectedEof))
+    };
+    let frames = stream::once(async { Ok(Frame::data(half)) }).chain(stream::once(break_off));
+    let mut response = Response::new(BoxBody::new(StreamBody::new(frames)));
     let kind = HeaderValue::from_static(XML);
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response

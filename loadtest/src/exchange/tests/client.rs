@@ -100,6 +100,7 @@ impl Company {
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(authority.client_config(&[ALPN_HTTP_1_1]))
             .redirect(reqwest::redirect::Policy::none())
+            .no_gzip()
             .timeout(Duration::from_secs(30))
             .build()
             .unwrap();

@@ -68,13 +68,16 @@ impl Run {
         let mut next_beat = start + heartbeat;
         loop {
             let strike = fault.as_ref().map_or(start + lasting, |(at, _)| *at);
+            // A timer that is due may still lose against a notification that is waiting; a fault comes first.
+            if strike <= Instant::now()
+                && let Some((_, fault)) = fault.take()
+            {
+                self.strike(fault).await?;
+                continue;
+            }
             tokio::select! {
                 biased;
-                () = sleep_until(strike), if fault.is_some() => {
-                    if let Some((_, fault)) = fault.take() {
-                        self.strike(fault).await?;
-                    }
-                }
+                () = sleep_until(strike), if fault.is_some() => {}
                 () = sleep_until(start + lasting) => {
                     self.send(envelopes::status("Closed", false), Vec::new()).await?;
                     return Err(Over);
@@ -100,7 +103,7 @@ impl Run {
             return Err(Over);
         }
         loop {
-            let (mut list, mut hints, mut told) = (String::new(), Vec::new(), 0);
+            let (mut list, mut hints, mut told, mut unfinished) = (String::new(), Vec::new(), 0, Vec::new());
             while told < PER_DOCUMENT {
                 let Some(id) = self.opener.next_ready() else {
                     break;
@@ -117,7 +120,7 @@ impl Run {
                         envelopes::notification(&mut list, &subscription, &events, more);
                         hints.extend(items_of(&subscription.mailbox, &events));
                         if more {
-                            self.opener.ready(&id);
+                            unfinished.push(id);
                         }
                     }
                     Polled::Missed => self.report_missed(&id).await?,
@@ -126,6 +129,9 @@ impl Run {
             }
             if told == 0 {
                 return Ok(());
+            }
+            for id in &unfinished {
+                self.opener.ready(id);
             }
             self.send_notifications(envelopes::notifications(&list), hints).await?;
         }
@@ -161,7 +167,7 @@ impl Run {
     async fn beat(&mut self) -> Step {
         self.beats += 1;
         let first = self.subscriptions.first();
-        let document = match first.filter(|_| self.beats % 2 == 0) {
+        let document = match first.filter(|_| self.beats.is_multiple_of(2)) {
             Some(subscription) => envelopes::status_event(subscription),
             None => envelopes::status("OK", self.call.flavour.wordy),
         };
