@@ -135,3 +135,8 @@ fn channel(tenant: &str, provider: Provider, app: &str) -> Channel {
 fn no_credential() -> Verdict {
     Verdict::Refused { reason: "no-credential".into() }
 }
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -15,8 +15,8 @@ use crate::config::secret::Secret;
 
 /// Apple refuses a token that is older than an hour, and one that follows its predecessor within 20 minutes; nodes that share a key spread out between.
 const RENEW_BETWEEN: (Duration, Duration) = (Duration::from_secs(21 * 60), Duration::from_secs(50 * 60));
-/// A token this young that is refused as expired would not be helped by another one: the clock is wrong, or the key.
-const TOO_YOUNG_TO_RENEW: Duration = Duration::from_secs(5);
+/// A token that took the place of a refused one and is refused this soon would not be helped by another: the clock is wrong, or the key.
+const TOO_YOUNG_TO_RENEW: Duration = Duration::from_secs(2);
 
 /// The claims of a provider token (Apple, "Establishing a token-based connection to APNs").
 #[derive(Serialize)]
@@ -32,6 +32,8 @@ pub struct Token {
     pub header: HeaderValue,
     number: u64,
     made: Monotonic,
+    /// Made because its predecessor was refused.
+    after_refusal: bool,
     renew_at: Monotonic,
 }
 
@@ -73,7 +75,7 @@ impl ProviderToken {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         match &*current {
             Some(token) if monotonic < token.renew_at => Ok(token.clone()),
-            _ => self.replace(&mut current, now, monotonic),
+            _ => self.replace(&mut current, false, now, monotonic),
         }
     }
 
@@ -85,19 +87,19 @@ impl ProviderToken {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         match &*current {
             Some(token) if token.number != refused.number => Ok(Some(token.clone())),
-            Some(token) if monotonic.since(token.made) < TOO_YOUNG_TO_RENEW => Ok(None),
-            _ => self.replace(&mut current, now, monotonic).map(Some),
+            Some(token) if token.after_refusal && monotonic.since(token.made) < TOO_YOUNG_TO_RENEW => Ok(None),
+            _ => self.replace(&mut current, true, now, monotonic).map(Some),
         }
     }
 
-    fn replace(&self, current: &mut Option<Token>, now: Timestamp, monotonic: Monotonic) -> Result<Token, ApnsError> {
+    fn replace(&self, current: &mut Option<Token>, after_refusal: bool, now: Timestamp, monotonic: Monotonic) -> Result<Token, ApnsError> {
         let claims = Claims { iss: &self.team_id, iat: now.epoch_seconds() };
         let jwt = sign(&self.key, &self.key_id, &claims)?;
         let mut header = HeaderValue::try_from(format!("bearer {jwt}")).expect("a JWT is base64url and dots");
         header.set_sensitive(true);
         let lifetime = rand::rng().random_range(RENEW_BETWEEN.0..RENEW_BETWEEN.1);
         let number = current.as_ref().map_or(0, |token| token.number + 1);
-        let token = Token { header, number, made: monotonic, renew_at: monotonic + lifetime };
+        let token = Token { header, number, made: monotonic, after_refusal, renew_at: monotonic + lifetime };
         *current = Some(token.clone());
         Ok(token)
     }

@@ -29,8 +29,8 @@ const MAX_ANSWER_BYTES: usize = 16 * 1024;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// After a failure nobody asks again for so long; a token that is still good is used meanwhile.
 const REST: Duration = Duration::from_secs(1);
-/// A token this young that is refused would not be helped by another one.
-const TOO_YOUNG_TO_RENEW: Duration = Duration::from_secs(5);
+/// A token that took the place of a refused one and is refused this soon would not be helped by another.
+const TOO_YOUNG_TO_RENEW: Duration = Duration::from_secs(2);
 /// Longest life of a token that is believed.
 const LONGEST_LIFE_SECS: u64 = 24 * 3600;
 
@@ -120,6 +120,8 @@ pub struct Access {
     pub header: HeaderValue,
     number: u64,
     made: Monotonic,
+    /// Fetched because its predecessor was refused.
+    after_refusal: bool,
     renew_at: Monotonic,
     ends_at: Monotonic,
 }
@@ -190,27 +192,27 @@ impl AccessToken {
     pub async fn current(&self, deadline: Instant) -> Result<Access, NoToken> {
         let now = self.clock.monotonic();
         let Some(held) = self.held().filter(|held| now < held.ends_at) else {
-            return self.fetch_unless(deadline, |held, now| now < held.ends_at).await;
+            return self.fetch_unless(deadline, false, |held, now| now < held.ends_at).await;
         };
         if now < held.renew_at {
             return Ok(held);
         }
         match self.fetching.try_lock() {
             Err(_) => Ok(held),
-            Ok(mut failed) => Ok(self.fetch(deadline, &mut failed).await.unwrap_or(held)),
+            Ok(mut failed) => Ok(self.fetch(deadline, false, &mut failed).await.unwrap_or(held)),
         }
     }
 
     /// A token other than `refused`.
     ///
     /// # Errors
-    /// [`NoToken`]; [`NoToken::Refused`] when the refused one was only just made, so that another would fare no better.
+    /// [`NoToken`]; [`NoToken::Refused`] when the refused one only just took the place of another, so that a third would fare no better.
     pub async fn renewed(&self, refused: &Access, deadline: Instant) -> Result<Access, NoToken> {
-        if self.held().is_some_and(|held| held.number == refused.number) && self.clock.monotonic().since(refused.made) < TOO_YOUNG_TO_RENEW
-        {
+        let in_use = self.held().is_some_and(|held| held.number == refused.number);
+        if in_use && refused.after_refusal && self.clock.monotonic().since(refused.made) < TOO_YOUNG_TO_RENEW {
             return Err(NoToken::Refused("fresh-token-refused".into()));
         }
-        self.fetch_unless(deadline, |held, _| held.number != refused.number).await
+        self.fetch_unless(deadline, true, |held, _| held.number != refused.number).await
     }
 
     fn held(&self) -> Option<Access> {
@@ -218,17 +220,22 @@ impl AccessToken {
     }
 
     /// Fetches a token, unless the one held will do by the time that nobody else is fetching.
-    async fn fetch_unless(&self, deadline: Instant, will_do: impl Fn(&Access, Monotonic) -> bool) -> Result<Access, NoToken> {
+    async fn fetch_unless(
+        &self,
+        deadline: Instant,
+        after_refusal: bool,
+        will_do: impl Fn(&Access, Monotonic) -> bool,
+    ) -> Result<Access, NoToken> {
         let late = |_| NoToken::Unavailable { after: None, reason: "no-token-in-time".into() };
         let mut failed = timeout_at(deadline, self.fetching.lock()).await.map_err(late)?;
         let now = self.clock.monotonic();
         if let Some(held) = self.held().filter(|held| will_do(held, now)) {
             return Ok(held);
         }
-        self.fetch(deadline, &mut failed).await
+        self.fetch(deadline, after_refusal, &mut failed).await
     }
 
-    async fn fetch(&self, deadline: Instant, failed: &mut Failed) -> Result<Access, NoToken> {
+    async fn fetch(&self, deadline: Instant, after_refusal: bool, failed: &mut Failed) -> Result<Access, NoToken> {
         if let Some((until, error)) = failed
             && self.clock.monotonic() < *until
         {
@@ -237,7 +244,7 @@ impl AccessToken {
         let deadline = deadline.min(Instant::now() + FETCH_TIMEOUT);
         let granted = timeout_at(deadline, self.ask()).await;
         let late = |_| NoToken::Unavailable { after: None, reason: "no-token-in-time".into() };
-        let result = granted.map_err(late).and_then(|granted| self.keep(granted?));
+        let result = granted.map_err(late).and_then(|granted| self.keep(granted?, after_refusal));
         *failed = result.as_ref().err().map(|error| {
             let rest = match error {
                 NoToken::Unavailable { after: Some(after), .. } => REST.max(*after),
@@ -248,7 +255,7 @@ impl AccessToken {
         result
     }
 
-    fn keep(&self, granted: Granted) -> Result<Access, NoToken> {
+    fn keep(&self, granted: Granted, after_refusal: bool) -> Result<Access, NoToken> {
         let header = HeaderValue::try_from(format!("Bearer {}", granted.access_token));
         let mut header = header.map_err(|_| unavailable("token-answer-unreadable"))?;
         header.set_sensitive(true);
@@ -256,7 +263,7 @@ impl AccessToken {
         let life = Duration::from_secs(granted.expires_in.min(LONGEST_LIFE_SECS));
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let number = current.as_ref().map_or(0, |held| held.number + 1);
-        let access = Access { header, number, made, renew_at: made + life * 4 / 5, ends_at: made + life };
+        let access = Access { header, number, made, after_refusal, renew_at: made + life * 4 / 5, ends_at: made + life };
         *current = Some(access.clone());
         Ok(access)
     }
