@@ -97,7 +97,7 @@ impl Credentials {
         })
     }
 
-    fn save(&self, dir: &Path) -> io::Result<()> {
+    pub(crate) fn save(&self, dir: &Path) -> io::Result<()> {
         std::fs::create_dir_all(dir)?;
         std::fs::write(dir.join(CA), self.authority.ca_pem())?;
         write_secret(&dir.join(APNS_KEY), &self.apns_key.serialize_pem())?;

@@ -2,14 +2,19 @@
 
 pub mod apple;
 pub mod arrivals;
+pub mod control;
 pub mod credentials;
+pub mod driver;
 pub mod exchange;
+pub mod fleet;
 pub mod google;
 mod https;
 pub mod identity;
 pub mod ledger;
 pub mod phones;
 pub mod push_faults;
+pub mod run;
+pub mod simulators;
 pub mod socket;
 pub mod tls;
 pub mod witness;
