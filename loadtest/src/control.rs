@@ -140,8 +140,8 @@ async fn users(State(control): State<Control>, Json(ask): Json<Users>) -> Answer
         return Err(Refused(StatusCode::BAD_REQUEST, format!("at most {MAX_USERS} users at a time")));
     }
     let world = control.simulators.world();
-    let address = |number| format!("{}{number}@{}", ask.prefix, ask.domain);
-    let made = (1..=ask.count).filter(|number| world.add_mailbox(&address(number))).count();
+    let address = |number: usize| format!("{}{number}@{}", ask.prefix, ask.domain);
+    let made = (1..=ask.count).filter(|number| world.add_mailbox(&address(*number))).count();
     Ok(Json(json!({ "made": made })))
 }
 

@@ -284,3 +284,6 @@ pub fn progress_bar(name: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(0).with_prefix(name);
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
+
+#[cfg(test)]
+mod tests;

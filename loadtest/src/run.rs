@@ -46,8 +46,11 @@ pub struct Plan {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The product's API is not there.
-    #[error("the product at {0} is not healthy after {} s", HEALTHY_DEADLINE.as_secs())]
-    NotHealthy(String),
+    #[error("the product at {api} is not healthy after {} s", HEALTHY_DEADLINE.as_secs())]
+    NotHealthy {
+        /// Where it should be.
+        api: String,
+    },
     /// The product does not take a phone.
     #[error("{failed} of {all} phones were not registered; the first: {first}")]
     NotRegistered {
@@ -105,7 +108,7 @@ impl fmt::Display for Report {
 pub async fn run(plan: &Plan, simulators: Arc<Simulators>, bar: &ProgressBar) -> Result<Report, RunError> {
     let driver = Driver::new(&plan.api, plan.caller.clone(), Arc::clone(&simulators))?;
     if !driver.wait_healthy(HEALTHY_DEADLINE).await {
-        return Err(RunError::NotHealthy(plan.api.clone()));
+        return Err(RunError::NotHealthy { api: plan.api.clone() });
     }
     let (fleet_mix, mail_mix) = match plan.variety {
         FaultLevel::None => (FleetMix::plain(), Mix::plain()),
