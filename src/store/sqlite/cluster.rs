@@ -1,0 +1,125 @@
+//! Membership and ownership in SQLite: heartbeats, adoption of shards, leaving.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use postrider_actors::ids::{Authority, Fence, MailboxId, NodeId, Session, ShardId, Smtp, TenantId};
+use postrider_actors::ports::StoreError;
+use postrider_actors::ports::cluster_store::{AdoptedShard, Beat, ClusterStore, Join, OwnedMailbox, ShardSeen};
+use postrider_actors::ports::mail_source::MailboxRef;
+use postrider_actors::time::Timestamp;
+
+use super::connection::{CALL, Durability, HEARTBEAT, Progress, Tx, within};
+use super::error::Failure;
+use super::{SqliteStore, takeover};
+
+type OwnedRow = (i64, String, String, bool, bool, bool, i64);
+
+#[async_trait]
+impl ClusterStore for SqliteStore {
+    async fn join(&self, join: &Join) -> Result<(), StoreError> {
+        self.take_over(join).await
+    }
+
+    async fn beat(&self, node: &NodeId, session: Session, users: u32) -> Result<Option<Beat>, StoreError> {
+        let now = self.now();
+        let locked = self.relock(session)?;
+        let progress = Progress::default();
+        let beat = within(HEARTBEAT, &progress, async {
+            let mut writer = self.database().writer().await;
+            let mut tx = writer.begin(Durability::Mail, &progress).await?;
+            let beat = heartbeat(&mut tx, node, session, users, now).await?;
+            if beat.is_some() && locked {
+                sqlx::query("UPDATE cluster SET owner_locked = 1 WHERE owner_locked = 0").execute(&mut *tx).await?;
+            }
+            tx.commit().await?;
+            Ok(beat)
+        })
+        .await?;
+        if beat.is_none() {
+            self.evicted(session);
+        }
+        Ok(beat)
+    }
+
+    async fn shard_adopt(&self, shard: ShardId, authority: Authority) -> Result<Option<AdoptedShard>, StoreError> {
+        let progress = Progress::default();
+        within(CALL, &progress, async {
+            let mut writer = self.database().writer().await;
+            let mut tx = writer.begin(Durability::Mail, &progress).await?;
+            let adopted = adopt(&mut tx, shard, authority).await?;
+            tx.commit().await?;
+            Ok(adopted)
+        })
+        .await
+    }
+
+    async fn shard_reload(&self, shard: ShardId, authority: Authority) -> Result<Option<AdoptedShard>, StoreError> {
+        self.shard_adopt(shard, authority).await
+    }
+
+    async fn leave(&self, node: &NodeId, session: Session) -> Result<(), StoreError> {
+        let now = self.now();
+        let progress = Progress::default();
+        within(CALL, &progress, async {
+            let mut writer = self.database().writer().await;
+            let mut tx = writer.begin(Durability::Durable, &progress).await?;
+            let query = sqlx::query("UPDATE node SET state = 'LEFT' WHERE node_id = ?1 AND session = ?2 AND state IN ('GOOD', 'DRAINING')");
+            query.bind(&*node.0).bind(session.0).execute(&mut *tx).await?;
+            let owns: (bool,) =
+                sqlx::query_as("SELECT EXISTS (SELECT 1 FROM shard WHERE owner_session = ?1)").bind(session.0).fetch_one(&mut *tx).await?;
+            if owns.0 {
+                takeover::assign(&mut tx, session, None, "leave", now).await?;
+                sqlx::query("UPDATE cluster SET owner_locked = 1").execute(&mut *tx).await?;
+            }
+            tx.commit().await?;
+            Ok(())
+        })
+        .await?;
+        self.unlock(session);
+        Ok(())
+    }
+}
+
+async fn heartbeat(tx: &mut Tx<'_>, node: &NodeId, session: Session, users: u32, now: Timestamp) -> Result<Option<Beat>, Failure> {
+    // The state is asked for because a session that was replaced or judged never beats again.
+    let query = sqlx::query_as::<_, (i64,)>(
+        "UPDATE node SET hb_seq = hb_seq + 1, hb_at = ?4, users = ?3 \
+         WHERE node_id = ?1 AND session = ?2 AND state IN ('GOOD', 'DRAINING') RETURNING hb_seq",
+    );
+    let query = query.bind(&*node.0).bind(session.0).bind(i64::from(users)).bind(now.0);
+    let Some((hb_seq,)) = query.fetch_optional(&mut **tx).await? else { return Ok(None) };
+    let (assign_ver, sending_allowed): (i64, bool) =
+        sqlx::query_as("SELECT assign_ver, sending_allowed FROM cluster").fetch_one(&mut **tx).await?;
+    let query = sqlx::query_as::<_, (i64, i64, i64)>("SELECT shard_id, epoch, change_seq FROM shard WHERE owner_session = ?1");
+    let shards = query.bind(session.0).fetch_all(&mut **tx).await?;
+    let shards = shards.into_iter().map(|(shard, epoch, change_seq)| ShardSeen { shard: shard_of(shard), epoch: Fence(epoch), change_seq });
+    Ok(Some(Beat { hb_seq, assign_ver, sending_allowed, now, shards: shards.collect() }))
+}
+
+async fn adopt(tx: &mut Tx<'_>, shard: ShardId, authority: Authority) -> Result<Option<AdoptedShard>, Failure> {
+    let Authority { fence, session } = authority;
+    let query = sqlx::query_as::<_, (i64,)>(include_str!("queries/shard_owned.sql"));
+    let owned = query.bind(i64::from(shard.0)).bind(fence.0).bind(session.0).fetch_optional(&mut **tx).await?;
+    let Some((change_seq,)) = owned else { return Ok(None) };
+    let query = sqlx::query(include_str!("queries/shard_stamp.sql"));
+    query.bind(i64::from(shard.0)).bind(fence.0).bind(session.0).execute(&mut **tx).await?;
+    let query = sqlx::query_as::<_, OwnedRow>(include_str!("queries/shard_load.sql")).bind(i64::from(shard.0));
+    let mailboxes = query.fetch_all(&mut **tx).await?.into_iter().map(owned_mailbox).collect();
+    Ok(Some(AdoptedShard { change_seq, mailboxes }))
+}
+
+fn owned_mailbox((id, tenant, smtp, seeded, badge_dirty, pending, announced_until): OwnedRow) -> OwnedMailbox {
+    let smtp = Arc::new(Smtp::new(&smtp));
+    OwnedMailbox {
+        mailbox: MailboxRef { id: MailboxId(id), tenant: TenantId(tenant.into()), smtp },
+        seeded,
+        badge_dirty,
+        pending,
+        announced_until: Timestamp(announced_until),
+    }
+}
+
+pub(super) fn shard_of(id: i64) -> ShardId {
+    ShardId(u16::try_from(id).unwrap_or(u16::MAX))
+}

@@ -1,0 +1,206 @@
+//! The connections to the file: one that writes, a few that read, and a deadline on every call.
+
+use std::future::Future;
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use postrider_actors::ports::StoreError;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, Executor, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use tokio::sync::Mutex;
+
+use super::error::{Failure, Stage};
+
+/// How long a call may take, the wait for its turn included.
+pub(super) const CALL: Duration = Duration::from_secs(5);
+/// How long a heartbeat may take: less than half of T.
+pub(super) const HEARTBEAT: Duration = Duration::from_millis(2500);
+/// How long SQLite waits for another process's write lock: less than [`HEARTBEAT`], so that the answer is SQLite's own.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// What a power failure may take with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// The last transactions, all of them from one point on: sync states and the rows they cover are lost together and derived again.
+    Mail,
+    /// Nothing.
+    Durable,
+}
+
+/// All connections to one file.
+pub(super) struct Database {
+    writer: Mutex<Writer>,
+    readers: SqlitePool,
+}
+
+/// The one connection that writes.
+pub(super) struct Writer {
+    options: SqliteConnectOptions,
+    connection: Option<SqliteConnection>,
+    /// What `PRAGMA synchronous` is set to; `None` while it is not known.
+    durability: Option<Durability>,
+    /// The connection broke and is to be opened again.
+    broken: bool,
+}
+
+/// Notes how far a call got, so that its deadline can tell what to answer.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    committing: AtomicBool,
+}
+
+impl Progress {
+    fn stage(&self) -> Stage {
+        if self.committing.load(Ordering::Relaxed) { Stage::Committing } else { Stage::Before }
+    }
+}
+
+/// An open transaction; dropped without a commit it rolls back, wherever its future was.
+pub(super) struct Tx<'a> {
+    inner: Transaction<'a, Sqlite>,
+    progress: &'a Progress,
+}
+
+impl Tx<'_> {
+    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
+        self.progress.committing.store(true, Ordering::Relaxed);
+        self.inner.commit().await?;
+        self.progress.committing.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Deref for Tx<'_> {
+    type Target = SqliteConnection;
+    fn deref(&self) -> &SqliteConnection {
+        &self.inner
+    }
+}
+
+impl DerefMut for Tx<'_> {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.inner
+    }
+}
+
+impl Writer {
+    /// Begins a transaction that holds the write lock from its start: one that reads first and writes later could be refused half-way.
+    pub(super) async fn begin<'a>(&'a mut self, durability: Durability, progress: &'a Progress) -> Result<Tx<'a>, sqlx::Error> {
+        if self.broken {
+            self.connection = None;
+        }
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            empty => {
+                self.durability = None;
+                let connection = empty.insert(self.options.connect().await?);
+                self.broken = false;
+                connection
+            }
+        };
+        if self.durability != Some(durability) {
+            // Forgotten first: a future dropped here leaves it open which one is set.
+            self.durability = None;
+            connection
+                .execute(match durability {
+                    Durability::Mail => "PRAGMA synchronous = NORMAL",
+                    Durability::Durable => "PRAGMA synchronous = FULL",
+                })
+                .await?;
+            self.durability = Some(durability);
+        }
+        let begun = connection.begin_with("BEGIN IMMEDIATE").await;
+        self.broken = matches!(begun, Err(sqlx::Error::WorkerCrashed | sqlx::Error::InvalidSavePointStatement));
+        Ok(Tx { inner: begun?, progress })
+    }
+
+    /// The bare connection, for what cannot run in a transaction.
+    pub(super) async fn connection(&mut self) -> Result<&mut SqliteConnection, sqlx::Error> {
+        match &mut self.connection {
+            Some(connection) => Ok(connection),
+            empty => Ok(empty.insert(self.options.connect().await?)),
+        }
+    }
+}
+
+impl Database {
+    /// Opens the writer; readers are opened when they are needed.
+    pub(super) async fn open(path: &Path, readers: u32, max_pages: Option<u32>) -> Result<Self, StoreError> {
+        let mut options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .foreign_keys(true)
+            .busy_timeout(BUSY)
+            .command_buffer_size(1024)
+            .row_buffer_size(256)
+            .pragma("temp_store", "MEMORY")
+            // What was removed is overwritten wherever that costs no further write.
+            .pragma("secure_delete", "FAST")
+            // 16 MB of log between checkpoints, so that one batch does not pay for the file's syncs each time; cut back to 64 MB after a peak.
+            .pragma("wal_autocheckpoint", "4000")
+            .pragma("journal_size_limit", "67108864")
+            .disable_statement_logging();
+        if let Some(pages) = max_pages {
+            options = options.pragma("max_page_count", pages.to_string());
+        }
+        let connect = tokio::time::timeout(CALL, options.connect()).await;
+        let connection = match connect {
+            Ok(connected) => connected.map_err(|error| Failure::from(error).at(Stage::Before))?,
+            Err(_) => return Err(StoreError::Unavailable("the database file did not open in time".into())),
+        };
+        let pool = SqlitePoolOptions::new()
+            .max_connections(readers.max(1))
+            .acquire_timeout(CALL)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .test_before_acquire(false)
+            .connect_lazy_with(options.clone().pragma("query_only", "ON"));
+        let writer = Writer { options, connection: Some(connection), durability: Some(Durability::Mail), broken: false };
+        Ok(Self { writer: Mutex::new(writer), readers: pool })
+    }
+
+    pub(super) async fn writer(&self) -> tokio::sync::MutexGuard<'_, Writer> {
+        self.writer.lock().await
+    }
+
+    pub(super) fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    /// Runs a call that only reads within its deadline.
+    pub(super) async fn read<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, StoreError> {
+        within(CALL, &Progress::default(), work).await
+    }
+
+    pub(super) async fn close(&self) {
+        self.readers.close().await;
+        let mut writer = self.writer.lock().await;
+        if let Some(connection) = writer.connection.take() {
+            // An error here leaves the log to be recovered by whoever opens the file next.
+            drop(connection.close().await);
+        }
+    }
+}
+
+/// Runs a call within its deadline. Past it the future is dropped, which rolls its transaction back unless COMMIT was asked for already.
+pub(super) async fn within<T>(
+    deadline: Duration,
+    progress: &Progress,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(deadline, work).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(failure)) => Err(failure.at(progress.stage())),
+        Err(_) => {
+            let text = format!("no answer within {} ms", deadline.as_millis());
+            Err(match progress.stage() {
+                Stage::Before => StoreError::Unavailable(text),
+                Stage::Committing => StoreError::OutcomeUnknown(text),
+            })
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What people and phones change, in SQLite: every write is durable when its call returns.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use postrider_actors::ids::{MailboxId, ShardId, Smtp, TenantId};
+use postrider_actors::ports::StoreError;
+use postrider_actors::ports::registry_store::{
+    ApiKey, AuditLine, DeliveryView, DeviceView, MailboxView, Registered, Registration, RegistryStore,
+};
+use postrider_actors::time::Timestamp;
+
+use super::connection::{CALL, Durability, Progress, within};
+use super::error::Failure;
+use super::registry_mailboxes::{DeliveryRow, delivery_view};
+use super::{SqliteStore, names, registry_devices, registry_mailboxes};
+
+type KeyRow = (String, Vec<u8>, String, String, String, i64);
+
+/// Runs statements as one durable transaction.
+macro_rules! durable {
+    ($store:expr, |$tx:ident| $work:expr) => {{
+        let progress = Progress::default();
+        within(CALL, &progress, async {
+            let mut writer = $store.database().writer().await;
+            let mut $tx = writer.begin(Durability::Durable, &progress).await?;
+            let answer = $work;
+            $tx.commit().await?;
+            Ok::<_, Failure>(answer)
+        })
+        .await
+    }};
+}
+
+#[async_trait]
+impl RegistryStore for SqliteStore {
+    async fn device_register(&self, registration: &Registration, now: Timestamp) -> Result<Registered, StoreError> {
+        durable!(self, |tx| registry_devices::register(&mut tx, registration, now).await?)
+    }
+
+    async fn device_update(&self, tenant: &TenantId, smtp: &Smtp, name: &str, cutoff: Duration) -> Result<bool, StoreError> {
+        durable!(self, |tx| registry_devices::set(&mut tx, tenant, smtp, name, "cutoff = ?4", registry_devices::micros(cutoff)).await?)
+    }
+
+    async fn device_activity(&self, tenant: &TenantId, smtp: &Smtp, name: &str, at: Timestamp) -> Result<bool, StoreError> {
+        durable!(self, |tx| registry_devices::set(&mut tx, tenant, smtp, name, "last_activity = max(last_activity, ?4)", at.0).await?)
+    }
+
+    async fn device_remove(&self, tenant: &TenantId, smtp: &Smtp, name: &str) -> Result<Option<ShardId>, StoreError> {
+        let now = self.now();
+        durable!(self, |tx| registry_devices::remove(&mut tx, tenant, smtp, name, now).await?)
+    }
+
+    async fn device_list(&self, tenant: &TenantId, smtp: &Smtp) -> Result<Option<Vec<DeviceView>>, StoreError> {
+        self.database().read(registry_devices::list(self.database().readers(), tenant, smtp)).await
+    }
+
+    async fn mailbox_add(&self, tenant: &TenantId, smtp: &Smtp, now: Timestamp) -> Result<(MailboxView, bool), StoreError> {
+        durable!(self, |tx| registry_mailboxes::add(&mut tx, tenant, smtp, now).await?)
+    }
+
+    async fn mailbox_remove(&self, tenant: &TenantId, smtp: &Smtp) -> Result<Option<ShardId>, StoreError> {
+        durable!(self, |tx| registry_mailboxes::remove(&mut tx, tenant, smtp).await?)
+    }
+
+    async fn mailbox_list(&self, tenant: &TenantId, after: Option<&Smtp>, limit: u32) -> Result<Vec<MailboxView>, StoreError> {
+        let limit = i64::from(limit.min(1000));
+        let work = async {
+            let mut connection = self.database().readers().acquire().await?;
+            registry_mailboxes::views(&mut connection, tenant, None, after, limit).await
+        };
+        self.database().read(work).await
+    }
+
+    async fn mailbox_find(&self, tenant: &TenantId, smtp: &Smtp) -> Result<Option<MailboxView>, StoreError> {
+        let work = async {
+            let mut connection = self.database().readers().acquire().await?;
+            registry_mailboxes::views(&mut connection, tenant, Some(smtp), None, 1).await
+        };
+        Ok(self.database().read(work).await?.pop())
+    }
+
+    async fn delivery_list(&self, mailbox: MailboxId, limit: u32) -> Result<Vec<DeliveryView>, StoreError> {
+        let query = sqlx::query_as::<_, DeliveryRow>(include_str!("queries/delivery_list.sql")).bind(mailbox.0).bind(i64::from(limit));
+        let rows = self.database().read(async { Ok(query.fetch_all(self.database().readers()).await?) }).await?;
+        rows.into_iter().map(delivery_view).collect()
+    }
+
+    async fn mailbox_retain(&self, before: Timestamp, limit: u32) -> Result<u32, StoreError> {
+        durable!(self, |tx| registry_mailboxes::retain(&mut tx, before, limit).await?)
+    }
+
+    async fn key_create(&self, key: &ApiKey) -> Result<(), StoreError> {
+        let query = sqlx::query("INSERT INTO api_key (id, hash, role, tenant, note, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
+        let query = query.bind(&*key.id).bind(&key.hash[..]).bind(names::role(key.role)).bind(&*key.tenant.0).bind(&*key.note);
+        durable!(self, |tx| drop(query.bind(key.created_at.0).execute(&mut *tx).await?))
+    }
+
+    async fn key_find(&self, id: &str) -> Result<Option<ApiKey>, StoreError> {
+        let query = sqlx::query_as::<_, KeyRow>("SELECT id, hash, role, tenant, note, created_at FROM api_key WHERE id = ?1").bind(id);
+        let row = self.database().read(async { Ok(query.fetch_optional(self.database().readers()).await?) }).await?;
+        row.map(key).transpose()
+    }
+
+    async fn key_list(&self) -> Result<Vec<ApiKey>, StoreError> {
+        let query = sqlx::query_as::<_, KeyRow>("SELECT id, hash, role, tenant, note, created_at FROM api_key ORDER BY id");
+        let rows = self.database().read(async { Ok(query.fetch_all(self.database().readers()).await?) }).await?;
+        rows.into_iter().map(key).collect()
+    }
+
+    async fn key_revoke(&self, id: &str) -> Result<bool, StoreError> {
+        durable!(self, |tx| sqlx::query("DELETE FROM api_key WHERE id = ?1").bind(id).execute(&mut *tx).await?.rows_affected() == 1)
+    }
+
+    async fn audit(&self, line: &AuditLine) -> Result<(), StoreError> {
+        let query = sqlx::query("INSERT INTO audit (at, who, what, object, status) VALUES (?1, ?2, ?3, ?4, ?5)");
+        let query = query.bind(line.at.0).bind(&*line.who).bind(&*line.what).bind(&*line.object).bind(i64::from(line.status));
+        durable!(self, |tx| drop(query.execute(&mut *tx).await?))
+    }
+
+    async fn sending_allow(&self, allowed: bool) -> Result<(), StoreError> {
+        durable!(self, |tx| drop(sqlx::query("UPDATE cluster SET sending_allowed = ?1").bind(allowed).execute(&mut *tx).await?))
+    }
+}
+
+fn key((id, hash, role, tenant, note, created_at): KeyRow) -> Result<ApiKey, StoreError> {
+    let hash = <[u8; 32]>::try_from(hash).map_err(|_| StoreError::Unusable("a key's hash has not 32 bytes".into()))?;
+    Ok(ApiKey { id, hash, role: names::role_of(&role)?, tenant: TenantId(tenant.into()), note, created_at: Timestamp(created_at) })
+}
