@@ -115,14 +115,6 @@ impl Writer {
         self.broken = matches!(begun, Err(sqlx::Error::WorkerCrashed | sqlx::Error::InvalidSavePointStatement));
         Ok(Tx { inner: begun?, progress })
     }
-
-    /// The bare connection, for what cannot run in a transaction.
-    pub(super) async fn connection(&mut self) -> Result<&mut SqliteConnection, sqlx::Error> {
-        match &mut self.connection {
-            Some(connection) => Ok(connection),
-            empty => Ok(empty.insert(self.options.connect().await?)),
-        }
-    }
 }
 
 impl Database {

@@ -110,6 +110,12 @@ impl SqliteStore {
         migrate::version(&self.inner.database).await
     }
 
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
     /// Closes the connections; the lock is given back by `leave` or with the last handle.
     pub async fn close(&self) {
         self.inner.database.close().await;

@@ -1,0 +1,12 @@
+//! The embedded database, on real files: every clause of the ports' contracts, two processes on one file, and files that cannot be used.
+
+#[path = "store/files.rs"]
+mod files;
+#[path = "store/fixture.rs"]
+mod fixture;
+#[path = "store/processes.rs"]
+mod processes;
+
+use fixture::Sqlite;
+
+postrider_actors::conformance!(Sqlite::default());

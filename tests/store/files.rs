@@ -1,0 +1,1 @@
+//! Files that cannot be used, and what is said about them.
