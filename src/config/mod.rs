@@ -15,6 +15,7 @@
 pub mod api;
 pub mod core;
 pub mod duration;
+pub mod http;
 pub mod node;
 pub mod overrides;
 pub mod push;
@@ -75,6 +76,8 @@ section! {
         pub push: push::Push;
         /// The HTTP API.
         pub api: api::Api;
+        /// Whom outgoing connections trust.
+        pub http: http::Http;
         /// Where state is kept.
         pub store: store::Store;
         /// Logs and metrics.
@@ -148,6 +151,7 @@ impl Config {
         self.core.check(problems);
         self.push.check(|name| self.tenant.contains_key(name), problems);
         self.api.check(problems);
+        self.http.check(problems);
         self.store.check(problems);
         for (name, tenant) in &self.tenant {
             tenant.check(&format!("tenant.{name}"), name, problems);
