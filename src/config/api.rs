@@ -24,9 +24,9 @@ section! {
         pub trusted_proxies: Vec<Network>;
         /// Deadline of one request.
         pub request_timeout: Duration = Duration::from_secs(10), within Duration::from_millis(100)..=Duration::from_secs(60);
-        /// How long a caller may take for the head of a request or for its body, and stay silent in between; the TLS handshake ends within it too.
+        /// How long a caller may take for the TLS handshake, for the head of a request (with HTTP/1.1 the pause before it counts), and for its body.
         pub read_timeout: Duration = Duration::from_secs(10), within Duration::from_millis(100)..=Duration::from_secs(60);
-        /// How long a connection may be idle between two requests.
+        /// How long nothing may move on a connection before it is closed; HTTP/2 connections are asked for a sign of life then.
         pub idle_timeout: Duration = Duration::from_secs(60), within Duration::from_millis(100)..=Duration::from_secs(600);
         /// The largest request body.
         pub body_limit: Bytes = Bytes::kib(16), within Bytes::kib(1)..=Bytes::mib(1);
@@ -172,6 +172,22 @@ mod tests {
         let keys: Vec<_> = error.problems.iter().map(|problem| problem.key.as_str()).collect();
         for key in ["request_timeout", "body_limit", "burst", "brust", "trusted_proxies"] {
             assert!(keys.iter().any(|found| found.starts_with(key)), "{key}: {keys:?}");
+        }
+    }
+
+    #[test]
+    fn two_companies_with_the_same_tokens_are_told_apart_or_refused() {
+        use crate::config::tenants::{Tenant, check_identities};
+        let tenant = |audience: &str| {
+            let text = format!(
+                "allowed_domains = ['a.b']\nmail.basic = {{ user = 'u', password = {{ env = 'PATH' }} }}\nidentity = {{ issuer = 'https://i', audience = '{audience}' }}"
+            );
+            from_toml::<Tenant>(&text).unwrap()
+        };
+        for (second, found) in [("push", 1), ("other", 0)] {
+            let mut problems = Problems::default();
+            check_identities(&[("a".to_owned(), tenant("push")), ("b".to_owned(), tenant(second))].into(), &mut problems);
+            assert_eq!(problems.0.len(), found);
         }
     }
 

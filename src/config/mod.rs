@@ -156,6 +156,7 @@ impl Config {
         for (name, tenant) in &self.tenant {
             tenant.check(&format!("tenant.{name}"), name, problems);
         }
+        tenants::check_identities(&self.tenant, problems);
         if self.tenant.is_empty() {
             problems.add("tenant", "no company is served: add a [tenant.NAME] table");
         }

@@ -1,5 +1,6 @@
 //! `[tenant.NAME]`: one company: whose mail is watched, how one gets in, who may register.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::Problems;
@@ -77,6 +78,20 @@ section! {
         pub claim: String = "preferred_username".into();
         /// Whether the claim may be `email`, which users can change at some providers and so name a mailbox that is not theirs.
         pub allow_email_claim: bool = false;
+    }
+}
+
+/// Notes two companies between which a token's issuer and audience cannot decide.
+pub fn check_identities(tenants: &BTreeMap<String, Tenant>, problems: &mut Problems) {
+    let mut seen = BTreeMap::new();
+    for (name, tenant) in tenants {
+        let Some(identity) = &tenant.identity else { continue };
+        if let Some(other) = seen.insert((&identity.issuer, &identity.audience), name) {
+            problems.add(
+                format!("tenant.{name}.identity"),
+                format!("has the issuer and audience of tenant.{other}: a token would not say for which of the two it is; give them different audiences"),
+            );
+        }
     }
 }
 
