@@ -34,6 +34,9 @@ pub fn smtp(text: &str) -> Result<Smtp, ApiError> {
     if text.chars().any(|c| c.is_control() || c.is_whitespace() || is_invisible(c)) {
         return wrong("an SMTP address has no spaces, control characters or invisible characters");
     }
+    if text.chars().any(|c| !c.is_ascii() && c.to_lowercase().any(|lower| lower.is_ascii())) {
+        return wrong("an SMTP address has no letters that become others in lower case");
+    }
     let Some((local, domain)) = text.split_once('@') else { return wrong("an SMTP address has an @ in it") };
     if local.is_empty() || domain.contains('@') {
         return wrong("an SMTP address has exactly one @, with a name before it");
@@ -291,6 +294,8 @@ mod tests {
             "a@b:80",
             "a@b?c",
             "a@b#c",
+            "an\u{212a}@b.c",
+            "\u{130}@b.c",
             &long,
         ] {
             assert!(matches!(smtp(text), Err(ApiError::Invalid { .. })), "{text:?}");

@@ -4,7 +4,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
@@ -13,6 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use governor::clock::{Clock, DefaultClock, Reference};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use tokio::sync::Semaphore;
 
 use crate::api::Shared;
 use crate::api::error::ApiError;
@@ -146,10 +147,25 @@ pub async fn by_address(State(api): State<Shared>, request: Request, next: Next)
     }
 }
 
+/// Room for the requests of one address listened on: phones do not take it from administrators who have their own.
+#[derive(Clone)]
+pub struct Load {
+    room: Arc<Semaphore>,
+    request_timeout: Duration,
+}
+
+impl Load {
+    /// All room is free.
+    #[must_use]
+    pub fn new(settings: &ApiSettings) -> Self {
+        Self { room: Arc::new(Semaphore::new(settings.max_requests)), request_timeout: settings.request_timeout }
+    }
+}
+
 /// Answers at once when too many requests are under way, and ends those that take too long.
-pub async fn by_load(State(api): State<Shared>, request: Request, next: Next) -> Response {
-    let Ok(_room) = api.room.try_acquire() else { return ApiError::Overloaded.into_response() };
-    match tokio::time::timeout(api.settings.request_timeout, next.run(request)).await {
+pub async fn by_load(State(load): State<Load>, request: Request, next: Next) -> Response {
+    let Ok(_room) = load.room.try_acquire() else { return ApiError::Overloaded.into_response() };
+    match tokio::time::timeout(load.request_timeout, next.run(request)).await {
         Ok(response) => response,
         Err(_) => ApiError::Timeout.into_response(),
     }

@@ -29,7 +29,6 @@ use postrider_actors::ids::{Smtp, TenantId};
 use postrider_actors::ports::{Clock, RegistryStore};
 use postrider_actors::snapshot::Control;
 use postrider_actors::time::Timestamp;
-use tokio::sync::Semaphore;
 
 use crate::api::auth::fetch::Fetch;
 use crate::api::auth::jwt::Issuers;
@@ -110,8 +109,6 @@ pub struct State {
     keys: KeyCache,
     jwt: Issuers,
     limits: Limits,
-    /// Room for requests under way.
-    room: Semaphore,
 }
 
 impl Deref for Shared {
@@ -132,7 +129,6 @@ impl Api {
             keys: KeyCache::new(settings.key_cache),
             jwt: Issuers::new(tenants.values(), &settings, &clock, &fetch),
             limits: Limits::new(&settings),
-            room: Semaphore::new(settings.max_requests),
             registry,
             control,
             clock,

@@ -1,5 +1,7 @@
 //! The OpenAPI 3.1 description of the API, made from the handlers; a checked-in copy shows changes to reviewers.
 
+use std::sync::LazyLock;
+
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -42,10 +44,13 @@ impl Modify for Bearer {
 /// # Panics
 /// Never: it is the same in every run, and a test makes it.
 #[must_use]
-pub fn document() -> String {
-    let mut text = Description::openapi().to_pretty_json().expect("the description holds only what JSON can say");
-    text.push('\n');
-    text
+pub fn document() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| {
+        let mut text = Description::openapi().to_pretty_json().expect("the description holds only what JSON can say");
+        text.push('\n');
+        text
+    });
+    &TEXT
 }
 
 #[cfg(test)]
@@ -55,14 +60,14 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/api/openapi.json");
         let made = super::document();
         if std::env::var_os("POSTRIDER_BLESS").is_some() {
-            std::fs::write(path, &made).unwrap();
+            std::fs::write(path, made).unwrap();
         }
         let kept = std::fs::read_to_string(path).unwrap_or_default();
         assert!(
             kept == made,
             "src/api/openapi.json differs from the handlers: run this test with POSTRIDER_BLESS=1 and look at the difference"
         );
-        let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+        let made: serde_json::Value = serde_json::from_str(made).unwrap();
         assert!(made["openapi"].as_str().unwrap().starts_with("3.1."));
         for (path, item) in made["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {

@@ -1,7 +1,9 @@
 //! All routes of the API on one screen, and what stands around them.
 
+use std::any::Any;
+
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS};
 use axum::middleware::{Next, from_fn_with_state as layer, map_response};
@@ -42,6 +44,7 @@ fn admin(api: &Shared) -> Router<Shared> {
         .route("/v1/admin/node", get(node::node))
         .route("/v1/admin/sending", post(node::sending))
         .route_layer(layer(api.clone(), auth::authenticate_admin))
+        .route_layer(CatchPanicLayer::custom(panicked))
         .route_layer(layer(api.clone(), audit::audited))
 }
 
@@ -51,25 +54,37 @@ fn metrics() -> Router<Shared> {
 
 /// Health is answered even under load; everything else goes through the limits first. The layer added last is met first.
 fn guarded(api: &Shared, routes: Router<Shared>) -> Router {
-    let health = Router::new()
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/openapi.json", get(health::description))
-        .method_not_allowed_fallback(no_method);
+    let health =
+        Router::new().route("/healthz", get(health::live)).route("/readyz", get(health::ready)).method_not_allowed_fallback(no_method);
     routes
+        .route("/openapi.json", get(health::description))
         .method_not_allowed_fallback(no_method)
         .fallback(no_route)
         .layer(DefaultBodyLimit::max(api.settings.body_limit.len()))
         .layer(layer(api.clone(), announced_size))
-        .layer(layer(api.clone(), limit::by_load))
+        .layer(layer(limit::Load::new(&api.settings), limit::by_load))
         .layer(layer(api.clone(), limit::by_address))
         .merge(health)
-        .layer(CatchPanicLayer::custom(|_| {
-            tracing::error!("a request made the API panic");
-            ApiError::Internal.into_response()
-        }))
+        .layer(layer(api.clone(), observed))
+        .layer(CatchPanicLayer::custom(panicked))
         .layer(map_response(for_nobody_else))
         .with_state(api.clone())
+}
+
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a request made the API panic");
+    ApiError::Internal.into_response()
+}
+
+/// Notes each request for those who look closely; the path's template, never the path.
+async fn observed(State(api): State<Shared>, request: Request, next: Next) -> Response {
+    let begun = api.clock.monotonic();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    let (route, status) = (route.as_ref().map_or("none", MatchedPath::as_str), response.status().as_u16());
+    tracing::debug!(%method, route, status, micros = api.clock.monotonic().since(begun).as_micros(), "request");
+    response
 }
 
 /// Refuses a body that says itself that it is too large, also where no body is read.

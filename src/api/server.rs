@@ -11,7 +11,7 @@ use hyper_util::rt::TokioTimer;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::guard::Guard;
-use crate::api::tls::{self, TlsError};
+use crate::api::tls::{Certificate, TlsError};
 use crate::api::{Api, routes};
 use crate::config::api::Api as ApiSettings;
 
@@ -54,7 +54,7 @@ fn reason(error: &io::Error) -> String {
 pub struct Server {
     public: (TcpListener, Router),
     admin: Option<(TcpListener, Router)>,
-    tls: Option<RustlsConfig>,
+    tls: Option<Certificate>,
     settings: ApiSettings,
 }
 
@@ -65,7 +65,7 @@ impl Api {
     /// The address that cannot be had or the file that cannot be used, and what to do.
     pub fn bind(&self) -> Result<Server, ServeError> {
         let settings = self.0.settings.clone();
-        let tls = settings.tls.as_ref().map(tls::load).transpose()?.map(RustlsConfig::from_config);
+        let tls = settings.tls.as_ref().map(Certificate::read).transpose()?;
         let public = (listen("api.listen", settings.listen)?, routes::public(&self.0, settings.admin_listen.is_none()));
         let admin = match settings.admin_listen {
             Some(address) => Some((listen("api.admin_listen", address)?, routes::private(&self.0))),
@@ -114,11 +114,12 @@ impl Server {
     /// # Errors
     /// If an address ends being served before that.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServeError> {
-        let Self { public, admin, tls, settings } = self;
-        let reload = settings.tls.clone().zip(tls.clone());
+        let Self { public, admin, tls: certificate, settings } = self;
+        let stop = stop.child_token();
+        let tls = certificate.as_ref().map(|certificate| certificate.config.clone());
         let reloader = async {
-            match reload {
-                Some((files, config)) => tls::keep_current(&files, &config, &stop).await,
+            match certificate {
+                Some(certificate) => certificate.keep_current(&stop).await,
                 None => stop.cancelled().await,
             }
         };

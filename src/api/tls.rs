@@ -63,33 +63,55 @@ pub fn load(files: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
     Ok(Arc::new(config))
 }
 
-/// Looks at the files now and then until told to stop. Files that cannot be used leave the former certificate in place and are tried again at each look.
-pub async fn keep_current(files: &Tls, config: &RustlsConfig, stop: &CancellationToken) {
-    let mut seen = changed_at(files);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(files.reload) => {}
-        }
-        let latest = changed_at(files);
-        if latest == seen {
-            continue;
-        }
-        let reader = files.clone();
-        match tokio::task::spawn_blocking(move || load(&reader)).await {
-            Ok(Ok(fresh)) => {
-                config.reload_from_config(fresh);
-                seen = latest;
-                tracing::info!("the API's certificate was read again");
+/// The certificate in use and the files that it came from.
+#[derive(Clone)]
+pub struct Certificate {
+    files: Tls,
+    seen: Seen,
+    /// What the listeners serve with.
+    pub config: RustlsConfig,
+}
+
+/// When the two files were changed and how long they are.
+type Seen = [Option<(SystemTime, u64)>; 2];
+
+impl Certificate {
+    /// Reads both files.
+    ///
+    /// # Errors
+    /// See [`load`].
+    pub fn read(files: &Tls) -> Result<Self, TlsError> {
+        let seen = changed_at(files);
+        Ok(Self { config: RustlsConfig::from_config(load(files)?), files: files.clone(), seen })
+    }
+
+    /// Looks at the files now and then until told to stop. Files that cannot be used leave the former certificate in place and are tried again at each look.
+    pub async fn keep_current(mut self, stop: &CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(self.files.reload) => {}
             }
-            Ok(Err(error)) => tracing::error!(%error, "the API's certificate changed and cannot be used; the former one stays"),
-            Err(error) => tracing::error!(%error, "reading the API's certificate failed"),
+            let latest = changed_at(&self.files);
+            if latest == self.seen {
+                continue;
+            }
+            let files = self.files.clone();
+            match tokio::task::spawn_blocking(move || load(&files)).await {
+                Ok(Ok(fresh)) => {
+                    self.config.reload_from_config(fresh);
+                    self.seen = latest;
+                    tracing::info!("the API's certificate was read again");
+                }
+                Ok(Err(error)) => tracing::error!(%error, "the API's certificate changed and cannot be used; the former one stays"),
+                Err(error) => tracing::error!(%error, "reading the API's certificate failed"),
+            }
         }
     }
 }
 
-/// When the files were changed and how long they are; a link that points elsewhere shows its new target.
-fn changed_at(files: &Tls) -> [Option<(SystemTime, u64)>; 2] {
+/// A link that points elsewhere shows its new target.
+fn changed_at(files: &Tls) -> Seen {
     [&files.certificate, &files.key].map(|path| {
         let metadata = std::fs::metadata(path).ok()?;
         Some((metadata.modified().ok()?, metadata.len()))

@@ -14,7 +14,12 @@ const ROOM: usize = 1_024;
 /// Keys and when they were looked up; `None` = there is no such key.
 pub struct KeyCache {
     ttl: Duration,
-    seen: Mutex<HashMap<String, (Option<Arc<ApiKey>>, Monotonic)>>,
+    seen: Mutex<HashMap<String, Seen>>,
+}
+
+struct Seen {
+    key: Option<Arc<ApiKey>>,
+    at: Monotonic,
 }
 
 impl KeyCache {
@@ -39,17 +44,17 @@ impl KeyCache {
 
     fn remembered(&self, id: &str, now: Monotonic) -> Option<Option<Arc<ApiKey>>> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.get(id).filter(|(_, at)| now < *at + self.ttl).map(|(key, _)| key.clone())
+        seen.get(id).filter(|seen| now < seen.at + self.ttl).map(|seen| seen.key.clone())
     }
 
     fn remember(&self, id: &str, key: Option<Arc<ApiKey>>, now: Monotonic) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() >= ROOM {
-            seen.retain(|_, (_, at)| now < *at + self.ttl);
+            seen.retain(|_, seen| now < seen.at + self.ttl);
         }
         if seen.len() >= ROOM {
             seen.clear();
         }
-        seen.insert(id.to_owned(), (key, now));
+        seen.insert(id.to_owned(), Seen { key, at: now });
     }
 }
