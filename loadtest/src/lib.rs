@@ -2,6 +2,7 @@
 
 pub mod apple;
 pub mod arrivals;
+pub mod bare;
 pub mod control;
 pub mod credentials;
 pub mod driver;

@@ -40,6 +40,7 @@ impl Element {
     }
 
     /// The first descendant of this local name, depth first, itself included.
+    #[cfg(test)]
     pub fn find(&self, name: &str) -> Option<&Element> {
         if self.name == name {
             return Some(self);

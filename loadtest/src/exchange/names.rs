@@ -16,6 +16,22 @@ pub(super) const MAX_CHANGES: usize = 512;
 /// Items that FindItem returns at most with a restriction.
 pub(super) const MAX_FOUND: usize = 250;
 
+/// Codes after which the server has deleted the subscriptions concerned: the client must make others, and the former ones must not
+/// count against it.
+const DEADLY: [&str; 6] = [
+    "ErrorInvalidSubscription",
+    "ErrorExpiredSubscription",
+    "ErrorSubscriptionNotFound",
+    "ErrorReadEventsFailed",
+    "ErrorProxyRequestNotAllowed",
+    "ErrorMailboxFailover",
+];
+
+/// Whether this code ends the subscriptions that it is about.
+pub(super) fn ends_subscriptions(code: &str) -> bool {
+    DEADLY.contains(&code)
+}
+
 /// A response code and the English sentence that goes with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {

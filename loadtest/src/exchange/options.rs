@@ -147,7 +147,7 @@ impl Default for Timings {
             heartbeat: Duration::from_secs(45),
             minute: Duration::from_secs(60),
             subscription_lifetime: Duration::from_secs(30 * 60),
-            back_off_grace: Duration::from_secs(1),
+            back_off_grace: Duration::from_millis(1_500),
             slot_grace: Duration::from_secs(2),
             latency: Duration::ZERO,
         }

@@ -8,7 +8,7 @@ use http::{HeaderMap, Response, StatusCode};
 use super::super::affinity::Wish;
 use super::super::budgets::{Counted, Slot};
 use super::super::faults::RequestFault;
-use super::super::names::Failure;
+use super::super::names::{Failure, ends_subscriptions};
 use super::super::operations::{Answer, Call, refused};
 use super::super::reply;
 use super::super::request::{self, Operation, Request};
@@ -117,7 +117,10 @@ impl Door {
                 return Ok(dress::fault(&Failure::busy(*length)));
             }
             Some(RequestFault::Reset) => return self.reset(),
-            Some(other) => return Ok(dress::faulty(other, name)),
+            Some(other) => {
+                self.end_subscriptions(other, &request.operation);
+                return Ok(dress::faulty(other, name));
+            }
         }
         let slots = match self.take_slots(&request).await {
             Ok(slots) => slots,
@@ -153,6 +156,21 @@ impl Door {
             Err(failure) if failure.is_fault => dress::fault(&failure),
             Err(failure) => dress::document(&refused(name, &failure), None, gzip),
         })
+    }
+
+    /// Where a fault says that the subscriptions of a stream are gone, they are.
+    fn end_subscriptions(&self, fault: &RequestFault, operation: &Operation) {
+        let (RequestFault::Code { code, .. } | RequestFault::Fault { code, .. }) = fault else {
+            return;
+        };
+        let ids = match operation {
+            Operation::GetStreamingEvents(ask) => ask.ids.as_slice(),
+            Operation::Unsubscribe(id) => std::slice::from_ref(id),
+            _ => &[],
+        };
+        if ends_subscriptions(code) {
+            ids.iter().for_each(|id| self.shared.subscriptions.remove(id));
+        }
     }
 
     fn reset(&self) -> io::Result<Response<Body>> {

@@ -16,7 +16,7 @@ const STREAM_ODDS: u32 = 4;
 /// Faults that one mailbox may meet without a success in between.
 const IN_A_ROW: u8 = 2;
 /// A back-off stops everybody, so they keep this distance.
-const BETWEEN_BACK_OFFS: Duration = Duration::from_secs(10);
+const BETWEEN_BACK_OFFS: Duration = Duration::from_secs(15);
 /// Mailbox moves make every mail of a mailbox look new; one that moves all the time shows nothing.
 const MOVES: u32 = 20;
 
@@ -78,7 +78,7 @@ impl Storm {
             return RequestFault::Status(503);
         }
         self.last_back_off = Some(now);
-        RequestFault::Busy(self.millis(1_300, 2_500))
+        RequestFault::Busy(self.millis(2_000, 3_500))
     }
 
     /// Codes that any operation may meet and that pass by themselves.

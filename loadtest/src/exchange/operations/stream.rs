@@ -76,6 +76,8 @@ fn resolve(call: &Call, ids: &[String]) -> (Vec<Arc<Subscription>>, Vec<(Unusabl
                     Unusable::Elsewhere if !call.is_astray => {
                         call.misuse("wrong-back-end", "a stream was asked for at a back end that does not hold the subscription");
                     }
+                    // The back end that was to hold it lost it.
+                    Unusable::Elsewhere => call.shared.subscriptions.remove(id),
                     Unusable::NotOwner => call.misuse("foreign-subscription", "another account's subscription"),
                     Unusable::Invalid => call.misuse("invalid-subscription-id", "the text is no subscription id"),
                     _ => {}

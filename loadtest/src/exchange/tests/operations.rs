@@ -18,7 +18,7 @@ async fn a_mail_is_heard_of_synced_read_and_gone() {
     assert_eq!(told.attribute("NewMailEvent", "x"), "");
     assert_eq!(told.attribute("ItemId", "Id"), item);
     assert_eq!(told.value("UnreadCount"), "1");
-    assert_eq!(company.notes.hints.lock().unwrap().as_slice(), [item.clone()]);
+    assert_eq!(company.notes.hints.lock().unwrap().as_slice(), std::slice::from_ref(&item));
     let page = company.ask(ANNA, &sync(None, 512)).send().await;
     assert_eq!(page.attribute("ItemId", "Id"), item);
     assert_eq!(page.value("IncludesLastItemInRange"), "true");

@@ -13,7 +13,7 @@ use super::super::subscription::unusable;
 use super::body::Piece;
 use super::envelopes;
 use crate::exchange::faults::{ErrorStatus, HintFate, NamedIds, StreamFault};
-use crate::exchange::names::{EVENTS_PER_POLL, Failure};
+use crate::exchange::names::{EVENTS_PER_POLL, Failure, ends_subscriptions};
 use crate::exchange::subscriptions::{Opener, Polled, Subscription, Unusable};
 use crate::world::{Event, EventKind, EventSink as _, Mailbox};
 
@@ -247,6 +247,7 @@ impl Run {
     async fn strike_error(&mut self, code: &'static str, ids: NamedIds, status: ErrorStatus) -> Step {
         let all: Vec<String> = self.subscriptions.iter().map(|s| s.id.clone()).collect();
         let dead: &[String] = match ids {
+            NamedIds::Absent | NamedIds::Empty if ends_subscriptions(code) => &all,
             NamedIds::Absent | NamedIds::Empty => &[],
             NamedIds::One => all.get(..1).unwrap_or_default(),
             NamedIds::All => &all,
@@ -255,7 +256,8 @@ impl Run {
             self.call.shared.subscriptions.remove(id);
         }
         self.subscriptions.retain(|subscription| !dead.contains(&subscription.id));
-        let named: Vec<&str> = dead.iter().map(String::as_str).collect();
+        let is_silent_about_ids = matches!(ids, NamedIds::Absent | NamedIds::Empty);
+        let named: Vec<&str> = dead.iter().map(String::as_str).filter(|_| !is_silent_about_ids).collect();
         let connection = match status {
             ErrorStatus::Absent => None,
             ErrorStatus::Ok => Some("OK"),
