@@ -56,7 +56,7 @@ pub struct Fleet {
 impl Fleet {
     /// `count` users `prefix1@domain`, `prefix2@domain`, ... and their phones; the same arguments make the same fleet.
     pub fn plan(seed: u64, count: usize, prefix: &str, domain: &str, mix: FleetMix) -> Self {
-        let mut rng = StdRng::seed_from_u64(seed ^ 0x666c_6565_74);
+        let mut rng = StdRng::seed_from_u64(seed ^ 0x0066_6c65_6574);
         let mut fleet = Self::default();
         for number in 1..=count {
             let user = format!("{prefix}{number}@{domain}").to_lowercase();

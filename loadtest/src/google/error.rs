@@ -48,7 +48,7 @@ pub(super) struct Refusal {
     status: &'static str,
     code: Option<Code>,
     /// The field that is wrong, and how.
-    violation: Option<(String, String)>,
+    violation: Option<Box<(String, String)>>,
     pub(super) retry_after_s: Option<u64>,
     /// The rule that the client broke, and what was seen.
     pub(super) misuse: Option<(&'static str, String)>,
@@ -68,7 +68,7 @@ impl Refusal {
 
     /// A field that cannot be as it is.
     pub(super) fn field(field: &str, description: impl Into<String>) -> Self {
-        Self { violation: Some((field.to_owned(), description.into())), ..Self::fcm(Code::InvalidArgument) }
+        Self { violation: Some(Box::new((field.to_owned(), description.into()))), ..Self::fcm(Code::InvalidArgument) }
     }
 
     pub(super) fn after(self, seconds: u64) -> Self {
@@ -93,7 +93,7 @@ impl Refusal {
                 "errorCode": code.as_str(),
             }));
         }
-        if let Some((field, description)) = &self.violation {
+        if let Some((field, description)) = self.violation.as_deref() {
             details.push(json!({
                 "@type": "type.googleapis.com/google.rpc.BadRequest",
                 "fieldViolations": [{"field": field, "description": description}],

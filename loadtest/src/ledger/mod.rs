@@ -9,6 +9,7 @@
 mod mailbox;
 mod misuse;
 mod push;
+mod totals;
 mod verdict;
 
 use std::collections::HashMap;
@@ -21,10 +22,11 @@ use hdrhistogram::Histogram;
 
 use crate::witness::{Gone, MailFact, Misuse, Witness};
 
-use mailbox::{Judged, Mailbox, Tick};
+use mailbox::{Mailbox, Tick};
 use misuse::MisuseBook;
 pub(crate) use push::says_only_that_there_is_mail;
 pub use push::{Device, Expiry, Provider, Push, PushKind, ShortHash};
+use totals::{Totals, add, read};
 pub use verdict::{Latency, Lost, MisuseCount, RefusalCount, Snapshot, Verdict};
 
 /// The books are split in so many parts, each with its own lock, so that pushes for different mailboxes do not wait for one another.
@@ -58,32 +60,8 @@ struct Place {
     phone: u16,
 }
 
-/// The numbers that are added up while it runs.
-#[derive(Default)]
-struct Totals {
-    mails: AtomicU64,
-    to_announce: AtomicU64,
-    gone: AtomicU64,
-    apns: AtomicU64,
-    fcm: AtomicU64,
-    badge_pushes: AtomicU64,
-    announced: AtomicU64,
-    doubled: AtomicU64,
-    repeats: AtomicU64,
-    late: AtomicU64,
-    unhinted: AtomicU64,
-    unknown_mails: AtomicU64,
-    unwanted: AtomicU64,
-    too_much_content: AtomicU64,
-    unknown_phones: AtomicU64,
-    last_badge: AtomicU64,
-}
-
-fn add(counter: &AtomicU64, by: u64) {
-    if by > 0 {
-        counter.fetch_add(by, Ordering::Relaxed);
-    }
-}
+/// How often a provider refused, by status and its own word.
+type Refusals = HashMap<(Provider, u16, Box<str>), u64>;
 
 /// The account of every mail and every push of one run.
 ///
@@ -95,7 +73,7 @@ pub struct Ledger {
     shards: Vec<Mutex<Shard>>,
     places: Vec<RwLock<HashMap<u64, Place>>>,
     totals: Totals,
-    refusals: Mutex<HashMap<(Provider, u16, Box<str>), u64>>,
+    refusals: Mutex<Refusals>,
     misuse: MisuseBook,
     sample: Mutex<Option<String>>,
     sample_due_us: AtomicU64,
@@ -225,19 +203,7 @@ impl Ledger {
             shard.from_delivery.saturating_record(took.max(1));
         }
         drop(shard);
-        self.add_judged(&judged);
-    }
-
-    fn add_judged(&self, judged: &Judged) {
-        let totals = &self.totals;
-        add(&totals.announced, u64::from(judged.announced));
-        add(&totals.repeats, u64::from(judged.repeats));
-        add(&totals.doubled, u64::from(judged.doubled));
-        add(&totals.late, u64::from(judged.late));
-        add(&totals.unhinted, u64::from(judged.unhinted));
-        add(&totals.unknown_mails, u64::from(judged.unknown));
-        add(&totals.unwanted, u64::from(judged.unwanted));
-        add(&totals.too_much_content, u64::from(judged.too_much_content));
+        self.totals.add_judged(&judged);
     }
 
     fn take_sample(&self, push: &Push<'_>, at: Tick) {
@@ -286,7 +252,7 @@ impl Ledger {
             refusals: self.refusal_counts(),
             ..Verdict::default()
         };
-        self.copy_totals(&mut verdict);
+        self.totals.copy_to(&mut verdict);
         let now = self.tick(Instant::now());
         for shard in &self.shards {
             for (address, books) in &mut locked(shard).mailboxes {
@@ -308,26 +274,6 @@ impl Ledger {
             }
         }
         verdict
-    }
-
-    fn copy_totals(&self, verdict: &mut Verdict) {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let totals = &self.totals;
-        verdict.mails = read(&totals.mails);
-        verdict.to_announce = read(&totals.to_announce);
-        verdict.gone = read(&totals.gone);
-        verdict.pushes_apns = read(&totals.apns);
-        verdict.pushes_fcm = read(&totals.fcm);
-        verdict.badge_pushes = read(&totals.badge_pushes);
-        verdict.announced = read(&totals.announced);
-        verdict.doubled = read(&totals.doubled);
-        verdict.repeats = read(&totals.repeats);
-        verdict.late = read(&totals.late);
-        verdict.unhinted = read(&totals.unhinted);
-        verdict.unknown_mails = read(&totals.unknown_mails);
-        verdict.unwanted = read(&totals.unwanted);
-        verdict.too_much_content = read(&totals.too_much_content);
-        verdict.unknown_phones = read(&totals.unknown_phones);
     }
 
     fn histograms(&self) -> (Histogram<u64>, Histogram<u64>) {
@@ -358,7 +304,6 @@ impl Ledger {
     /// A cheap look at the running totals, for a display.
     pub fn snapshot(&self) -> Snapshot {
         let (from_hint, _) = self.histograms();
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Snapshot {
             mails: read(&self.totals.mails),
             pushes: read(&self.totals.apns) + read(&self.totals.fcm),

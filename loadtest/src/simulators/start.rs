@@ -1,0 +1,110 @@
+//! How each simulated server is set up and started.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::apple::{self, Apple};
+use crate::credentials::Credentials;
+use crate::exchange::{self, ExchangeFaults, ExchangeOptions};
+use crate::google::{self, Google};
+use crate::identity::{self, Accounts, IdentityOptions};
+use crate::ledger::Ledger;
+use crate::phones::Phones;
+use crate::push_faults::PushFaults;
+use crate::tls::{ALPN_H2, ALPN_HTTP_1_1};
+use crate::witness::Witness;
+use crate::world::World;
+
+use super::options::{FaultLevel, Options};
+
+/// The name under which all simulators are reached, and one that means the same.
+pub(super) const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
+
+/// What the servers have in common while they are started.
+pub(super) struct Start<'a> {
+    options: &'a Options,
+    credentials: &'a Credentials,
+    ledger: &'a Arc<Ledger>,
+    push_faults: Vec<Arc<PushFaults>>,
+}
+
+impl<'a> Start<'a> {
+    pub(super) fn new(options: &'a Options, credentials: &'a Credentials, ledger: &'a Arc<Ledger>) -> Self {
+        Self { options, credentials, ledger, push_faults: Vec::new() }
+    }
+
+    /// The faults of all push providers that were started.
+    pub(super) fn push_faults(self) -> Vec<Arc<PushFaults>> {
+        self.push_faults
+    }
+
+    fn bind(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.options.address, port)
+    }
+
+    fn tls(&self, alpn: &[&[u8]]) -> Arc<rustls::ServerConfig> {
+        Arc::new(self.credentials.authority.server_config(&NAMES, alpn))
+    }
+
+    /// Faults of one push provider: each draws its own sequence from the one seed.
+    fn faults(&mut self, salt: u64) -> Arc<PushFaults> {
+        let seed = self.options.seed.wrapping_mul(31).wrapping_add(salt);
+        let faults = Arc::new(match self.options.faults {
+            FaultLevel::None => PushFaults::none(),
+            FaultLevel::Storm => PushFaults::storm(seed),
+        });
+        self.push_faults.push(Arc::clone(&faults));
+        faults
+    }
+
+    pub(super) async fn apple(&mut self, port: u16, salt: u64) -> io::Result<Apple> {
+        let phones = Arc::new(Phones::new(self.options.take_strangers));
+        let mut options = apple::Options::new(self.tls(&[ALPN_H2]), phones, Arc::clone(self.ledger));
+        options.bind = self.bind(port);
+        options.topics = self.options.topics.clone();
+        options.max_streams = self.options.apns_streams;
+        options.faults = self.faults(salt);
+        let apple = Apple::start(options).await?;
+        apple.add_key(Credentials::APNS_KID, Credentials::APNS_TEAM, self.credentials.apns_key.public_key_raw());
+        Ok(apple)
+    }
+
+    pub(super) async fn google(&mut self) -> io::Result<Google> {
+        let phones = Arc::new(Phones::new(self.options.take_strangers));
+        let tls = self.tls(&[ALPN_H2, ALPN_HTTP_1_1]);
+        let mut options = google::Options::new(tls, phones, Arc::clone(self.ledger));
+        options.bind = self.bind(self.options.ports.fcm);
+        options.project = Credentials::FCM_PROJECT.to_owned();
+        options.faults = self.faults(3);
+        let google = Google::start(options).await?;
+        google.set_account(Credentials::FCM_EMAIL, self.credentials.fcm_key.public_key_raw());
+        Ok(google)
+    }
+
+    pub(super) async fn exchange(
+        &self,
+        world: &Arc<World>,
+        accounts: &Arc<Accounts>,
+        faults: &Arc<ExchangeFaults>,
+    ) -> io::Result<exchange::Server> {
+        let mut options = ExchangeOptions::new(Arc::clone(world), Arc::clone(accounts), self.tls(&[ALPN_HTTP_1_1]));
+        options.bind = self.bind(self.options.ports.exchange);
+        options.faults = Arc::clone(faults);
+        options.timings.heartbeat = self.options.heartbeat;
+        options.timings.minute = self.options.stream_minute;
+        exchange::Server::start(options).await
+    }
+
+    pub(super) async fn identity(&self, accounts: &Arc<Accounts>) -> io::Result<identity::Server> {
+        let witness: Arc<dyn Witness> = Arc::clone(self.ledger) as _;
+        let mut options = IdentityOptions::new(Arc::clone(accounts), witness, self.tls(&[ALPN_HTTP_1_1]));
+        options.bind = self.bind(self.options.ports.identity);
+        options.tenants.push(Credentials::TENANT.to_owned());
+        options
+            .clients
+            .push(identity::Client { id: Credentials::OAUTH_CLIENT_ID.to_owned(), secret: self.credentials.oauth_secret.clone() });
+        options.audience = self.options.audience.clone();
+        identity::Server::start(options).await
+    }
+}
