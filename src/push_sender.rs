@@ -13,6 +13,7 @@ use crate::config::push as config;
 use crate::fcm::{FcmError, FcmSender};
 use crate::http;
 use crate::probe::Step;
+use crate::telemetry::metrics;
 
 /// Why the push side cannot start, and with which entry of the configuration.
 #[derive(Debug, thiserror::Error)]
@@ -50,9 +51,15 @@ enum Sender {
 }
 
 /// All credentials, by channel.
-#[derive(Debug)]
 pub struct PushSenders {
     by_channel: BTreeMap<Channel, Sender>,
+    clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for PushSenders {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(&self.by_channel).finish()
+    }
 }
 
 impl PushSenders {
@@ -77,7 +84,7 @@ impl PushSenders {
             let sender = sender.map_err(|error| PushError::Fcm { entry, tenant: fcm.tenant.clone(), app: fcm.app.clone(), error })?;
             by_channel.insert(channel(&fcm.tenant, Provider::Fcm, &fcm.app), Sender::Fcm(sender));
         }
-        Ok(Self { by_channel })
+        Ok(Self { by_channel, clock: Arc::clone(clock) })
     }
 
     /// The channels that have a credential: what a device may register for.
@@ -118,12 +125,15 @@ impl PushSender for PushSenders {
     }
 
     async fn send(&self, permit: Permit, push: Push) -> Verdict {
+        let provider = push.channel.provider;
+        let (_under_way, begin) = (metrics::push_in_flight(provider), self.clock.monotonic());
         let verdict = match self.by_channel.get(&push.channel) {
             Some(Sender::Apns(apns)) => apns.send(&push).await,
             Some(Sender::Fcm(fcm)) => fcm.send(&push).await,
             None => no_credential(),
         };
         drop(permit);
+        metrics::push_seconds(provider, self.clock.monotonic().since(begin).as_secs_f64());
         verdict
     }
 }

@@ -158,3 +158,48 @@ fn app(value: &str, key: &str, problems: &mut Problems) {
         problems.add(key, format!("\"{value}\" is not an app's id; it is written like com.example.mail"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::push_sender::testing::configuration;
+
+    fn problems(change: impl FnOnce(&mut Push)) -> Vec<String> {
+        let (mut push, _files) = configuration(1, 2);
+        change(&mut push);
+        let mut problems = Problems::default();
+        push.check(|tenant| tenant == "example", &mut problems);
+        problems.0.into_iter().map(|problem| format!("{}: {}", problem.key, problem.text)).collect()
+    }
+
+    #[test]
+    fn good_credentials_have_no_problems() {
+        assert_eq!(problems(|_| {}), Vec::<String>::new());
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_at_once_with_their_keys() {
+        let found = problems(|push| {
+            push.apns[0].tenant = "stranger".into();
+            push.apns[0].app = "my app".into();
+            push.apns[0].team_id = "short".into();
+            push.apns[0].sandbox_url = "http://localhost".into();
+            push.apns[0].key = push.fcm[0].service_account.clone();
+            push.apns[0].roots = vec!["/missing.pem".into()];
+            push.fcm[0].token_hosts = vec!["oauth2.googleapis.com".into()];
+            push.fcm.push(push.fcm[0].clone());
+        });
+        let keys = [
+            "push.apns[0].tenant",
+            "push.apns[0].app",
+            "push.apns[0].team_id",
+            "push.apns[0].sandbox_url",
+            "push.apns[0].roots",
+            "push.apns[0].key",
+            "push.fcm[0].service_account",
+            "push.fcm[1].service_account",
+            "push.fcm[1]",
+        ];
+        assert_eq!(found.iter().map(|line| line.split(": ").next().unwrap()).collect::<Vec<_>>(), keys, "{found:#?}");
+    }
+}
