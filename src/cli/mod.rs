@@ -2,11 +2,14 @@
 
 pub mod admin;
 pub mod check_config;
+pub mod database;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod device;
 pub mod exit;
+pub mod key;
 pub mod mailbox;
+pub mod migrate;
 pub mod output;
 pub mod serve;
 
@@ -47,7 +50,7 @@ pub struct Cli {
 #[derive(Debug, Clone, clap::Args)]
 pub struct ConfigArgs {
     /// The configuration file.
-    #[arg(long, env = "POSTRIDER_CONFIG", default_value = "postrider.toml", value_name = "FILE")]
+    #[arg(long, global = true, env = "POSTRIDER_CONFIG", default_value = "postrider.toml", value_name = "FILE")]
     pub config: PathBuf,
 }
 
@@ -69,12 +72,16 @@ pub enum Command {
     /// Watch mails become pushes: a node with simulated Exchange, Apple and Google inside.
     #[cfg(feature = "demo")]
     Demo(demo::Args),
+    /// Bring the database to this version's schema; `serve` does it by itself.
+    Migrate(migrate::Args),
     /// Report every mistake in the configuration and open nothing.
     CheckConfig(check_config::Args),
     /// Add, remove and look at mailboxes of a running node.
     Mailbox(mailbox::Args),
     /// Look at devices of a running node.
     Device(device::Args),
+    /// Make, list and revoke API keys, directly in the database.
+    Key(key::Args),
 }
 
 /// Reads the command line, does what it says, and says how it went.
@@ -85,9 +92,11 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(&args),
+        Command::Migrate(args) => block_on(migrate::run(&args)),
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Mailbox(args) => block_on(mailbox::run(&args)),
         Command::Device(args) => block_on(device::run(&args)),
+        Command::Key(args) => block_on(key::run(&args)),
     };
     match result {
         Ok(code) => code.into(),

@@ -1,0 +1,145 @@
+//! `key`: makes, lists and revokes API keys directly in the database; the first key comes from here.
+
+use clap::{Subcommand, ValueEnum};
+use postrider_actors::ids::TenantId;
+use postrider_actors::ports::RegistryStore as _;
+use postrider_actors::ports::registry_store::{ApiKey, Role};
+use serde_json::{Value, json};
+
+use super::exit::{Exit, Failure};
+use super::output::{self, OutputArgs};
+use super::{ConfigArgs, database};
+use crate::config::Config;
+
+/// Longest note that is kept.
+const MAX_NOTE: usize = 200;
+
+/// Examples below `--help`.
+const EXAMPLES: &str = "\
+Examples:
+  postrider key create --role admin --note 'on-call' > admin.key
+  postrider key create --role device-manager --tenant acme --note 'mobile management'
+  postrider key list
+  postrider key revoke 0123456789abcdef
+
+The key is printed once and kept only as a hash. A revoked key stops working within `api.key_cache` (5 s).";
+
+/// The command's arguments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make a key and print it, once.
+    Create {
+        /// What it may do.
+        #[arg(long, value_enum)]
+        role: RoleArg,
+        /// For which company; may stay away if the configuration has one only.
+        #[arg(long, value_name = "NAME")]
+        tenant: Option<String>,
+        /// What it is for, so that a person knows it again.
+        #[arg(long, default_value = "")]
+        note: String,
+    },
+    /// List all keys, without their secrets.
+    List,
+    /// Revoke a key.
+    Revoke {
+        /// The key's public part, as `list` shows it.
+        id: String,
+    },
+}
+
+/// What a key may do.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum RoleArg {
+    /// Register, list and remove devices of any mailbox of the company (a mobile-management server).
+    DeviceManager,
+    /// Everything.
+    Admin,
+}
+
+/// Does it.
+///
+/// # Errors
+/// Mistakes of the configuration or the arguments, or what is wrong with the database.
+pub async fn run(args: &Args) -> anyhow::Result<Exit> {
+    let config = args.config.load()?;
+    let (store, clock) = database::open(&config).await?;
+    let failed = |error| database::explained(&config, &error);
+    let exit = match &args.action {
+        Action::Create { role, tenant, note } => {
+            if note.len() > MAX_NOTE || note.chars().any(char::is_control) {
+                return Err(Failure::error(Exit::Usage, format!("--note takes at most {MAX_NOTE} bytes without control characters")));
+            }
+            let tenant = tenant_of(&config, tenant.as_deref())?;
+            let role = match role {
+                RoleArg::DeviceManager => Role::DeviceManager,
+                RoleArg::Admin => Role::Admin,
+            };
+            let (kept, shown) = crate::api::key::generate(role, tenant, note, clock.now());
+            store.key_create(&kept).await.map_err(failed)?;
+            if args.output.json {
+                let mut answer = view(&kept);
+                answer["key"] = shown.expose().into();
+                output::json(&answer);
+            } else {
+                output::say(shown.expose());
+                eprintln!("key {} for {} made; it is not shown again", kept.id, kept.tenant);
+            }
+            Exit::Done
+        }
+        Action::List => {
+            let keys: Vec<Value> = store.key_list().await.map_err(failed)?.iter().map(view).collect();
+            let columns = [("id", "/id"), ("role", "/role"), ("tenant", "/tenant"), ("made", "/createdAt"), ("note", "/note")];
+            output::list(args.output, &json!({ "keys": keys }), &keys, &columns, "no keys; make one: postrider key create --role admin");
+            Exit::Done
+        }
+        Action::Revoke { id } => {
+            let revoked = store.key_revoke(id).await.map_err(failed)?;
+            if args.output.json {
+                output::json(&json!({ "id": id, "revoked": revoked }));
+            } else if revoked {
+                output::say(&format!("key {id} is revoked"));
+            } else {
+                eprintln!("postrider: there is no key {id}; `postrider key list` shows them");
+            }
+            if revoked { Exit::Done } else { Exit::Failed }
+        }
+    };
+    store.close().await;
+    Ok(exit)
+}
+
+/// The company a key is for.
+fn tenant_of(config: &Config, named: Option<&str>) -> anyhow::Result<TenantId> {
+    let known = || config.tenant.keys().cloned().collect::<Vec<_>>().join(", ");
+    match named {
+        Some(name) if config.tenant.contains_key(name) => Ok(TenantId(name.into())),
+        Some(name) => Err(Failure::error(Exit::Usage, format!("--tenant {name}: there is no [tenant.{name}]; known are {}", known()))),
+        None => match config.tenant.keys().next() {
+            Some(name) if config.tenant.len() == 1 => Ok(TenantId(name.as_str().into())),
+            _ => Err(Failure::error(Exit::Usage, format!("--tenant is wanted: one of {}", known()))),
+        },
+    }
+}
+
+/// A key as it is shown: never its hash.
+fn view(key: &ApiKey) -> Value {
+    let role = match key.role {
+        Role::DeviceManager => "device-manager",
+        Role::Admin => "admin",
+    };
+    let made = jiff::Timestamp::from_microsecond(key.created_at.0).map_or_else(|_| "unknown".to_owned(), |at| format!("{at:.0}"));
+    json!({ "id": key.id, "role": role, "tenant": key.tenant.to_string(), "createdAt": made, "note": key.note })
+}

@@ -1,0 +1,33 @@
+//! `migrate`: brings the database to this version's schema, forward only.
+
+use serde_json::json;
+
+use super::exit::Exit;
+use super::output::{self, OutputArgs};
+use super::{ConfigArgs, database};
+
+/// The command's arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Opens the database, which brings it up to date, and says where it stands.
+///
+/// # Errors
+/// Mistakes of the configuration, or what is wrong with the database.
+pub async fn run(args: &Args) -> anyhow::Result<Exit> {
+    let config = args.config.load()?;
+    let (store, _) = database::open(&config).await?;
+    let version = store.schema_version().await.map_err(|error| database::explained(&config, &error))?;
+    store.close().await;
+    if args.output.json {
+        output::json(&json!({ "database": config.store.path, "schema": version }));
+    } else {
+        output::say(&format!("{}: schema {version}", config.store.path.display()));
+    }
+    Ok(Exit::Done)
+}
