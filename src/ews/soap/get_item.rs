@@ -1,0 +1,94 @@
+//! `GetItem`: sender, subject and preview of a few mails (MS-OXWSCORE 3.1.4.4).
+
+use postrider_actors::ids::ItemId;
+use postrider_actors::ports::mail_source::MailContent;
+
+use super::answer::{AnswerError, ResponseMessage};
+use super::xml::{Element, escape};
+use super::Operation;
+use crate::ews::response_code::Action;
+
+/// How many mails one call asks for; Exchange advises batches of ten.
+pub const MAX_ITEMS: usize = 10;
+
+/// Asks for what a push shows of some mails.
+#[derive(Debug, Clone, Copy)]
+pub struct GetContents<'a> {
+    /// At most [`MAX_ITEMS`].
+    pub items: &'a [ItemId],
+}
+
+impl Operation for GetContents<'_> {
+    type Output = Vec<Option<MailContent>>;
+    const NAME: &'static str = "GetItem";
+
+    fn write(&self, body: &mut String) {
+        body.push_str(concat!(
+            "<m:GetItem><m:ItemShape><t:BaseShape>IdOnly</t:BaseShape><t:AdditionalProperties>",
+            "<t:FieldURI FieldURI=\"item:Subject\"/><t:FieldURI FieldURI=\"message:From\"/>",
+            "<t:FieldURI FieldURI=\"message:IsRead\"/><t:FieldURI FieldURI=\"item:Preview\"/>",
+            "</t:AdditionalProperties></m:ItemShape><m:ItemIds>",
+        ));
+        for item in self.items {
+            body.push_str(&format!("<t:ItemId Id=\"{}\"/>", escape(&item.0)));
+        }
+        body.push_str("</m:ItemIds></m:GetItem>");
+    }
+
+    fn read(&self, messages: Vec<ResponseMessage>) -> Result<Self::Output, AnswerError> {
+        if messages.len() != self.items.len() {
+            return Err(AnswerError::Incomplete("one response message per item"));
+        }
+        messages.into_iter().map(content).collect()
+    }
+}
+
+/// The content in one response message; an item that is gone is `None`, any other fault fails the call.
+fn content(message: ResponseMessage) -> Result<Option<MailContent>, AnswerError> {
+    let element = match message.fault {
+        Some(fault) if fault.action == Action::ItemGone => return Ok(None),
+        _ => message.into_result()?,
+    };
+    let Some(item) = element.child("Items").and_then(|items| items.children.first()) else {
+        return Ok(None);
+    };
+    let text = |path: &[&str]| item.text_at(path).map_or("", str::trim).to_owned();
+    Ok(Some(MailContent {
+        sender: sender(item),
+        subject: text(&["Subject"]),
+        preview: text(&["Preview"]),
+        read: matches!(item.text_at(&["IsRead"]).map(str::trim), Some("true" | "1")),
+    }))
+}
+
+/// The sender's display name, or the address if there is none.
+fn sender(item: &Element) -> String {
+    let part = |name: &str| item.text_at(&["From", "Mailbox", name]).map(str::trim).filter(|text| !text.is_empty());
+    part("Name").or_else(|| part("EmailAddress")).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::answer;
+    use super::*;
+
+    #[test]
+    fn contents_come_in_the_order_asked_and_a_mail_that_is_gone_is_none() {
+        let items: Vec<ItemId> = ["A", "B", "C"].into_iter().map(|id| ItemId(id.into())).collect();
+        let messages = answer::read(include_bytes!("fixtures/get_item.xml"), "GetItem").unwrap();
+        let contents = GetContents { items: &items }.read(messages).unwrap();
+        let first = contents[0].as_ref().unwrap();
+        assert_eq!((first.sender.as_str(), first.subject.as_str()), ("Ada Lovelace", "Notes & figures\u{FFFD}"));
+        assert_eq!((first.preview.as_str(), first.read), ("Dear reader, …", false));
+        assert_eq!(contents[1], None);
+        let third = contents[2].as_ref().unwrap();
+        assert_eq!((third.sender.as_str(), third.subject.as_str(), third.preview.as_str()), ("robot@example.com", "", ""));
+    }
+
+    #[test]
+    fn fewer_messages_than_items_are_not_taken_for_an_answer() {
+        let items = [ItemId("A".into())];
+        let messages = answer::read(include_bytes!("fixtures/get_item.xml"), "GetItem").unwrap();
+        assert!(matches!(GetContents { items: &items }.read(messages), Err(AnswerError::Incomplete(_))));
+    }
+}
