@@ -7,6 +7,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod ews;
+pub mod exchange;
 pub mod fcm;
 pub mod http;
 pub mod notification;

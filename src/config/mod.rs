@@ -13,9 +13,11 @@
 //! Tests of a component get its settings with [`from_toml`].
 
 pub mod api;
+pub mod autodiscover;
 pub mod core;
 pub mod duration;
 pub mod http;
+pub mod ews;
 pub mod node;
 pub mod overrides;
 pub mod push;
@@ -82,6 +84,10 @@ section! {
         pub store: store::Store;
         /// Logs and metrics.
         pub telemetry: telemetry::Telemetry;
+        /// How Exchange is asked.
+        pub ews: ews::Ews;
+        /// How the Exchange server of a mailbox is looked for.
+        pub autodiscover: autodiscover::Autodiscover;
         /// The companies served, by name.
         pub tenant: BTreeMap<String, tenants::Tenant>;
     }
@@ -153,6 +159,8 @@ impl Config {
         self.api.check(problems);
         self.http.check(problems);
         self.store.check(problems);
+        self.ews.check(problems);
+        self.autodiscover.check(problems);
         for (name, tenant) in &self.tenant {
             tenant.check(&format!("tenant.{name}"), name, problems);
         }

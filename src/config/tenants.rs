@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::Problems;
+use super::ews::Impersonation;
 use super::secret::SecretSource;
 use super::section::section;
 
@@ -34,6 +35,8 @@ section! {
         pub ews_url: Option<String>;
         /// The autodiscover address for all mailboxes of the company, tried before the usual candidates.
         pub autodiscover_url: Option<String>;
+        /// By which property the mailbox to act for is named towards Exchange.
+        pub impersonation: Impersonation = Impersonation::PrimarySmtpAddress;
         /// Hosts, beside the company's domains, that autodiscover may redirect to or name as EWS address; `*.example.com` stands for everything below.
         pub allowed_hosts: Vec<String> = vec!["outlook.office365.com".into(), "*.outlook.com".into(), "autodiscover-s.outlook.com".into()];
     }

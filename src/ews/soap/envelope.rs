@@ -1,30 +1,7 @@
 //! Writes the SOAP envelope of a request: version, impersonation, body.
 
-use serde::{Deserialize, Serialize};
-
 use super::xml::escape;
-
-/// By which property the mailbox to act for is named in `t:ExchangeImpersonation` (MS-OXWSCDATA 2.2.4.21, `ConnectingSIDType`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Impersonation {
-    /// The primary SMTP address: works everywhere, costs the server a look-up in the directory.
-    #[default]
-    PrimarySmtpAddress,
-    /// Any SMTP address of the mailbox.
-    SmtpAddress,
-    /// The user principal name, where it is the same text as the primary address: saves the look-up.
-    PrincipalName,
-}
-
-impl Impersonation {
-    fn element(self) -> &'static str {
-        match self {
-            Self::PrimarySmtpAddress => "PrimarySmtpAddress",
-            Self::SmtpAddress => "SmtpAddress",
-            Self::PrincipalName => "PrincipalName",
-        }
-    }
-}
+use crate::config::ews::Impersonation;
 
 /// The SOAP header of a request.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +26,7 @@ pub fn write(header: Header<'_>, body: impl FnOnce(&mut String)) -> String {
         " xmlns:m=\"http://schemas.microsoft.com/exchange/services/2006/messages\">",
         "<soap:Header>",
     ));
-    let element = header.form.element();
+    let element = element(header.form);
     out.push_str(&format!(
         "<t:RequestServerVersion Version=\"{SCHEMA_VERSION}\"/><t:ExchangeImpersonation><t:ConnectingSID><t:{element}>{}</t:{element}></t:ConnectingSID></t:ExchangeImpersonation>",
         escape(header.act_for)
@@ -58,4 +35,13 @@ pub fn write(header: Header<'_>, body: impl FnOnce(&mut String)) -> String {
     body(&mut out);
     out.push_str("</soap:Body></soap:Envelope>");
     out
+}
+
+/// The element that names the mailbox (MS-OXWSCDATA 2.2.4.21, `ConnectingSIDType`).
+fn element(form: Impersonation) -> &'static str {
+    match form {
+        Impersonation::PrimarySmtpAddress => "PrimarySmtpAddress",
+        Impersonation::SmtpAddress => "SmtpAddress",
+        Impersonation::PrincipalName => "PrincipalName",
+    }
 }

@@ -14,7 +14,7 @@ pub mod unsubscribe;
 pub mod xml;
 
 pub use answer::{AnswerError, Fault, ResponseMessage};
-pub use envelope::{Header, Impersonation};
+pub use envelope::Header;
 
 /// One operation: what is asked and how its answer is read.
 pub trait Operation: Sync {

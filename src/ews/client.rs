@@ -1,0 +1,330 @@
+//! One request to Exchange: authorization, affinity, deadline, status, and what a failed one means for the next.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION, RETRY_AFTER, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use postrider_actors::ids::TenantId;
+
+use super::budget::{Budget, Purpose};
+use super::chance::Chance;
+use super::error::EwsError;
+use super::response_code::Action;
+use super::soap::{Header, Operation, answer, envelope};
+use crate::config::ews::{Ews, Impersonation};
+use crate::exchange::{Authenticator, Endpoint};
+use crate::http::{BodyError, ClientOptions, HttpError, HttpVersion, body, client, explain};
+
+/// The cookie that keeps a group at one back-end server.
+const AFFINITY_COOKIE: &str = "X-BackEndOverrideCookie";
+/// Cookies longer than this are not kept.
+const MAX_COOKIE_BYTES: usize = 1024;
+
+/// A tenant's way into Exchange.
+#[derive(Clone)]
+pub struct Access {
+    /// How requests are authorized.
+    pub auth: Arc<dyn Authenticator>,
+    /// How the mailbox to act for is named.
+    pub form: Impersonation,
+}
+
+/// What keeps requests of a group at one back-end server.
+#[derive(Debug, Clone)]
+pub struct Affinity {
+    /// The group's anchor, an SMTP address.
+    pub anchor: Arc<str>,
+    /// What its first answer set.
+    pub cookie: Option<Box<str>>,
+}
+
+/// Where a request goes and for whom.
+pub struct Target<'a> {
+    /// The server.
+    pub endpoint: &'a Endpoint,
+    /// Its budget.
+    pub budget: &'a Arc<Budget>,
+    /// The way in.
+    pub access: &'a Access,
+    /// The mailbox that is impersonated.
+    pub act_for: &'a str,
+    /// For requests about subscriptions of a group.
+    pub affinity: Option<&'a Affinity>,
+}
+
+/// What a good answer says, and the affinity cookie that came with it.
+#[derive(Debug)]
+pub struct Answered<T> {
+    /// What it says.
+    pub output: T,
+    /// The affinity cookie, if the answer set one.
+    pub cookie: Option<Box<str>>,
+}
+
+/// Makes requests to all servers.
+pub struct Client {
+    calls: RwLock<reqwest::Client>,
+    call_options: ClientOptions,
+    /// Streams have connections of their own that are never used again, because an answer after a failed one may belong to the former.
+    streams: reqwest::Client,
+    budgets: Mutex<HashMap<(TenantId, String), Arc<Budget>>>,
+    settings: Arc<Ews>,
+    chance: Chance,
+}
+
+impl Client {
+    /// Makes the connections' pools; `base` says whom to trust.
+    ///
+    /// # Errors
+    /// [`HttpError`].
+    pub fn new(base: &ClientOptions, settings: Arc<Ews>, seed: u64) -> Result<Self, HttpError> {
+        let mut call_options = base.clone();
+        call_options.version = HttpVersion::Http1;
+        call_options.connect_timeout = settings.connect_deadline;
+        call_options.read_timeout = Some(settings.call_deadline);
+        call_options.total_timeout = Some(settings.call_deadline);
+        call_options.compressed = true;
+        call_options.pool_max_idle = settings.calls as usize;
+        let mut stream_options = call_options.clone();
+        stream_options.read_timeout = None;
+        stream_options.total_timeout = None;
+        stream_options.compressed = false;
+        stream_options.pool_max_idle = 0;
+        Ok(Self {
+            calls: RwLock::new(client(&call_options)?),
+            streams: client(&stream_options)?,
+            call_options,
+            budgets: Mutex::default(),
+            settings,
+            chance: Chance::new(seed),
+        })
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn settings(&self) -> &Ews {
+        &self.settings
+    }
+
+    /// Varied delays.
+    #[must_use]
+    pub fn chance(&self) -> &Chance {
+        &self.chance
+    }
+
+    /// The budget of a server towards a tenant.
+    #[must_use]
+    pub fn budget(&self, tenant: &TenantId, endpoint: &Endpoint) -> Arc<Budget> {
+        let origin = endpoint.url.origin().ascii_serialization();
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        let budget = budgets.entry((tenant.clone(), origin)).or_insert_with(|| Budget::new(Arc::clone(&self.settings)));
+        Arc::clone(budget)
+    }
+
+    /// Makes a call and reads its answer.
+    ///
+    /// # Errors
+    /// [`EwsError`].
+    pub async fn call<O: Operation>(&self, target: &Target<'_>, purpose: Purpose, operation: &O) -> Result<Answered<O::Output>, EwsError> {
+        let _turn = target.budget.turn(purpose).await?;
+        let first = self.call_once(target, operation).await;
+        match first {
+            Err(error) if error.wants_fresh_connection() => {
+                self.drop_connections();
+                self.call_once(target, operation).await
+            }
+            other => other,
+        }
+    }
+
+    async fn call_once<O: Operation>(&self, target: &Target<'_>, operation: &O) -> Result<Answered<O::Output>, EwsError> {
+        let header = Header { form: target.access.form, act_for: target.act_for };
+        let request = envelope::write(header, |body| operation.write(body));
+        let http = self.calls.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let exchange = async {
+            let response = self.send(&http, target, O::NAME, request).await?;
+            let status = response.status();
+            let cookie = affinity_cookie(response.headers());
+            let bytes = body(response, self.settings.answer_limit.len()).await.map_err(from_body)?;
+            Ok::<_, EwsError>((status, cookie, bytes))
+        };
+        let (status, cookie, bytes) = tokio::time::timeout(self.settings.call_deadline, exchange).await.map_err(|_| EwsError::Deadline)??;
+        let messages = answer::read(&bytes, O::NAME).map_err(|error| match EwsError::from(error) {
+            // An error page instead of an answer.
+            EwsError::Answer(_) if status != StatusCode::OK => EwsError::Status(status.as_u16()),
+            error => error,
+        });
+        let output = messages.and_then(|messages| operation.read(messages).map_err(EwsError::from));
+        let output = output.map_err(|error| self.note_busy(target.budget, error))?;
+        target.budget.answered();
+        Ok(Answered { output, cookie })
+    }
+
+    /// Opens a stream and gives its answer to be read; a fault in an HTTP 500 is read here.
+    ///
+    /// # Errors
+    /// [`EwsError`].
+    pub async fn open_stream(&self, target: &Target<'_>, subscriptions: &[Arc<str>], minutes: u32) -> Result<reqwest::Response, EwsError> {
+        use super::soap::get_streaming_events as operation;
+        if let Some(left) = target.budget.silence() {
+            return Err(EwsError::Silence(left));
+        }
+        let header = Header { form: target.access.form, act_for: target.act_for };
+        let request = envelope::write(header, |body| operation::write(body, subscriptions, minutes));
+        let exchange = async {
+            let response = self.send(&self.streams, target, operation::NAME, request).await?;
+            if response.status() == StatusCode::OK {
+                return Ok(response);
+            }
+            let status = response.status().as_u16();
+            let bytes = body(response, self.settings.answer_limit.len()).await.map_err(from_body)?;
+            Err(match answer::read(&bytes, operation::NAME).map_err(EwsError::from) {
+                Err(EwsError::Fault(fault)) => EwsError::Fault(fault),
+                _ => EwsError::Status(status),
+            })
+        };
+        let opened = tokio::time::timeout(self.settings.call_deadline, exchange).await.map_err(|_| EwsError::Deadline)?;
+        opened.map_err(|error| self.note_busy(target.budget, error))
+    }
+
+    /// Sends a request; an HTTP 401 is answered once with another authorization, if there is one.
+    async fn send(
+        &self,
+        http: &reqwest::Client,
+        target: &Target<'_>,
+        operation: &str,
+        request: String,
+    ) -> Result<reqwest::Response, EwsError> {
+        let mut headers = headers(target, operation);
+        let mut renewed = false;
+        loop {
+            let authorization = target.access.auth.authorization().await?;
+            headers.insert(AUTHORIZATION, authorization.clone());
+            let sent = http.post(target.endpoint.url.clone()).headers(headers.clone()).body(request.clone()).send().await;
+            let response = sent.map_err(from_reqwest)?;
+            match response.status() {
+                StatusCode::OK | StatusCode::INTERNAL_SERVER_ERROR => return Ok(response),
+                StatusCode::UNAUTHORIZED if !renewed && target.access.auth.refused(&authorization) => renewed = true,
+                _ => return Err(self.judge(target.budget, &response)),
+            }
+        }
+    }
+
+    /// What a status that brings no SOAP means.
+    fn judge(&self, budget: &Budget, response: &reqwest::Response) -> EwsError {
+        let status = response.status();
+        match status {
+            StatusCode::UNAUTHORIZED if budget.refused() => EwsError::UnauthorizedInBurst,
+            StatusCode::UNAUTHORIZED => EwsError::Unauthorized,
+            StatusCode::FORBIDDEN if response.headers().contains_key("x-ews-policy-reason") => EwsError::Forbidden("EwsPolicy"),
+            StatusCode::FORBIDDEN => EwsError::Forbidden("HTTP 403"),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
+                let row = budget.unavailable();
+                let told = retry_after(response.headers());
+                let retry_after = told.unwrap_or_else(|| self.chance.delay(row, self.settings.retry_first, self.settings.busy_silence));
+                budget.be_silent(retry_after);
+                EwsError::Busy { retry_after, code: format!("HTTP {}", status.as_u16()) }
+            }
+            status if status.is_redirection() => redirect(response),
+            status => EwsError::Status(status.as_u16()),
+        }
+    }
+
+    /// A fault that asks for silence starts it.
+    pub fn note_busy(&self, budget: &Budget, error: EwsError) -> EwsError {
+        match error {
+            EwsError::Fault(fault) if fault.action == Action::BackOff => {
+                let retry_after = fault.back_off.filter(|told| !told.is_zero()).unwrap_or(self.settings.busy_silence);
+                budget.be_silent(retry_after);
+                EwsError::Busy { retry_after, code: fault.code }
+            }
+            other => other,
+        }
+    }
+
+    /// Leaves all idle connections behind: one of them gave an answer that belongs to another request.
+    fn drop_connections(&self) {
+        if let Ok(fresh) = client(&self.call_options) {
+            *self.calls.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        }
+    }
+}
+
+/// The headers of a request but the authorization.
+fn headers(target: &Target<'_>, operation: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml; charset=utf-8"));
+    let action = format!("\"http://schemas.microsoft.com/exchange/services/2006/messages/{operation}\"");
+    insert(&mut headers, "soapaction", &action);
+    insert(&mut headers, "client-request-id", &uuid::Uuid::from_u128(rand::random()).to_string());
+    let anchor = target.affinity.map_or(target.act_for, |affinity| &affinity.anchor);
+    insert(&mut headers, "x-anchormailbox", anchor);
+    if let Some(affinity) = target.affinity {
+        headers.insert("x-preferserveraffinity", HeaderValue::from_static("true"));
+        if let Some(cookie) = &affinity.cookie {
+            insert(&mut headers, COOKIE.as_str(), &format!("{AFFINITY_COOKIE}={cookie}"));
+        }
+    }
+    headers
+}
+
+/// Inserts a header whose value can be one; an address with characters that no header carries is left away, the body names it too.
+fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(http::HeaderName::from_static(name), value);
+    }
+}
+
+/// The affinity cookie that an answer sets.
+fn affinity_cookie(headers: &HeaderMap) -> Option<Box<str>> {
+    let set = headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let value = set.filter_map(|cookie| cookie.strip_prefix(AFFINITY_COOKIE)?.strip_prefix('=')).next()?;
+    let value = value.split(';').next().unwrap_or_default().trim();
+    (!value.is_empty() && value.len() <= MAX_COOKIE_BYTES).then(|| value.into())
+}
+
+/// `Retry-After` in seconds (RFC 9110, section 10.2.3); the form with a date is not used by Exchange.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// A redirection: to the server's error page it is passing trouble, else the address is wrong.
+fn redirect(response: &reqwest::Response) -> EwsError {
+    let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if location.to_ascii_lowercase().contains("/genericerrorpage.htm") {
+        return EwsError::Status(response.status().as_u16());
+    }
+    let to = response.url().join(location).ok();
+    EwsError::Redirect(to.map_or_else(|| "nowhere".into(), |url| url.origin().ascii_serialization()))
+}
+
+pub(super) fn from_reqwest(error: reqwest::Error) -> EwsError {
+    if error.is_timeout() && !error.is_connect() { EwsError::Deadline } else { EwsError::Transport(explain(&error)) }
+}
+
+fn from_body(error: BodyError) -> EwsError {
+    match error {
+        BodyError::TooLong(limit) => EwsError::TooLong(limit),
+        BodyError::Broken(text) => EwsError::Transport(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_affinity_cookie_is_told_from_the_others() {
+        let mut headers = HeaderMap::new();
+        headers.append(SET_COOKIE, HeaderValue::from_static("exchangecookie=abc; path=/"));
+        headers.append(SET_COOKIE, HeaderValue::from_static("X-BackEndCookie=a@b=x; path=/EWS"));
+        assert_eq!(affinity_cookie(&headers), None);
+        headers.append(
+            SET_COOKIE,
+            HeaderValue::from_static("X-BackEndOverrideCookie=CO1PR06MB222.namprd06.prod.outlook.com~1941996295; path=/; secure; HttpOnly"),
+        );
+        assert_eq!(affinity_cookie(&headers).as_deref(), Some("CO1PR06MB222.namprd06.prod.outlook.com~1941996295"));
+    }
+}

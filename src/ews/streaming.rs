@@ -1,0 +1,349 @@
+//! The streaming connection of one group: opened, read envelope by envelope, and opened again whatever ends it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_actors::ports::mail_source::Hint;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::client::Target;
+use super::error::EwsError;
+use super::groups::{GroupId, Snapshot};
+use super::response_code::Action;
+use super::soap::AnswerError;
+use super::soap::get_streaming_events::{self as stream, StreamEnvelope};
+use super::soap::splitter::Splitter;
+use super::suspects;
+use super::watching::Watching;
+
+/// A stream that lasted at least so long counts as good; one that ends earlier again and again is opened with growing delay.
+const GOOD_AFTER: Duration = Duration::from_secs(5);
+/// Streams that may end early before the first delay.
+const EARLY_ENDS: u32 = 2;
+
+/// Why a stream is over.
+#[derive(Debug)]
+pub enum Ended {
+    /// The server closed it, or members joined: opened again at once.
+    Reopen,
+    /// Subscriptions are gone that the server does not name.
+    Suspects {
+        /// Whether the mailboxes may live elsewhere.
+        rediscover: bool,
+    },
+    /// It failed: opened again after a delay.
+    Failed(EwsError),
+}
+
+/// One group's stream.
+pub struct GroupStream {
+    watching: Arc<Watching>,
+    group: GroupId,
+    changed: Arc<Notify>,
+    /// Failures, or early ends, in a row.
+    failures: u32,
+    /// Whether the group was told that events flow.
+    flowing: bool,
+    /// Whether a stream was opened before: then joins were waited for while it ran.
+    opened_before: bool,
+}
+
+impl GroupStream {
+    /// Makes the stream of a group that was just opened.
+    #[must_use]
+    pub fn new(watching: Arc<Watching>, group: GroupId, changed: Arc<Notify>) -> Self {
+        Self { watching, group, changed, failures: 0, flowing: false, opened_before: false }
+    }
+
+    /// Runs until the group has no members or the mail source is stopped.
+    pub async fn run(mut self) {
+        let stop = self.watching.stop.clone();
+        stop.run_until_cancelled(async {
+            while let Some(snapshot) = self.gather().await {
+                self.opened_before = true;
+                let begun = Instant::now();
+                let ended = self.once(&snapshot).await;
+                self.after(&snapshot, ended, begun.elapsed()).await;
+            }
+        })
+        .await;
+    }
+
+    /// Waits until there is a subscription and, the first time, until joins have become quiet; `None` once the group is closed.
+    async fn gather(&self) -> Option<Snapshot> {
+        let settings = self.watching.client.settings();
+        let mut limit = None;
+        loop {
+            let snapshot = self.watching.groups().snapshot(self.group)?;
+            if snapshot.subscriptions.is_empty() {
+                self.changed.notified().await;
+                continue;
+            }
+            let limit = *limit.get_or_insert_with(|| Instant::now() + settings.join_limit);
+            let quiet = Instant::now() + settings.join_quiet;
+            let at_once = self.opened_before || snapshot.subscriptions.len() >= settings.group_size as usize;
+            if at_once || tokio::time::timeout_at(quiet.min(limit), self.changed.notified()).await.is_err() {
+                return self.watching.groups().snapshot(self.group).filter(|snapshot| !snapshot.subscriptions.is_empty()).or(Some(snapshot));
+            }
+        }
+    }
+
+    /// Opens the stream and reads it to its end.
+    async fn once(&mut self, snapshot: &Snapshot) -> Ended {
+        let budget = self.watching.client.budget(&snapshot.key.tenant, &snapshot.key.endpoint);
+        if let Some(left) = budget.silence() {
+            return Ended::Failed(EwsError::Silence(left));
+        }
+        let _room = match budget.stream().await {
+            Ok(room) => room,
+            Err(error) => return Ended::Failed(error),
+        };
+        let minutes = self.watching.client.settings().stream_minutes;
+        match open(&self.watching, snapshot, &snapshot.subscriptions, minutes).await {
+            Ok(response) => self.read(snapshot, response).await,
+            Err(EwsError::Fault(fault)) => self.heed(snapshot, &StreamEnvelope { fault: Some(fault), closed: true, ..StreamEnvelope::default() }),
+            Err(error) => Ended::Failed(error),
+        }
+    }
+
+    /// Reads envelopes until the stream ends, falls silent, or members have joined.
+    async fn read(&mut self, snapshot: &Snapshot, mut response: reqwest::Response) -> Ended {
+        let watching = Arc::clone(&self.watching);
+        let settings = watching.client.settings();
+        let changed = Arc::clone(&self.changed);
+        let mut splitter = Splitter::new(settings.answer_limit.len());
+        let mut joins = Joins::default();
+        let mut silent_at = Instant::now() + settings.stream_silence;
+        let mut first = true;
+        loop {
+            let chunk = tokio::select! {
+                biased;
+                chunk = tokio::time::timeout_at(silent_at, response.chunk()) => match chunk {
+                    Ok(Ok(Some(chunk))) => chunk,
+                    Ok(Ok(None)) => return Ended::Failed(EwsError::Transport("the stream ended without being closed".into())),
+                    Ok(Err(error)) => return Ended::Failed(super::client::from_reqwest(error)),
+                    Err(_) => return Ended::Failed(EwsError::Deadline),
+                },
+                () = changed.notified() => {
+                    let groups = watching.groups();
+                    if !groups.is_open(self.group) {
+                        return Ended::Reopen;
+                    }
+                    if groups.has_joined(self.group, &snapshot.subscriptions) {
+                        joins.noted(settings.join_quiet, settings.join_limit);
+                    }
+                    drop(groups);
+                    continue;
+                }
+                () = joins.due() => return Ended::Reopen,
+            };
+            // An envelope that has begun must end within the time of silence, however slowly its bytes come.
+            if !splitter.unfinished() {
+                silent_at = Instant::now() + settings.stream_silence;
+            }
+            splitter.push(&chunk);
+            loop {
+                let envelope = match splitter.next_envelope() {
+                    Ok(Some(envelope)) => envelope,
+                    Ok(None) => break,
+                    Err(error) => return Ended::Failed(EwsError::Transport(error.to_string())),
+                };
+                silent_at = Instant::now() + settings.stream_silence;
+                let said = match stream::read(&envelope) {
+                    Ok(said) => said,
+                    Err(error) => return Ended::Failed(error.into()),
+                };
+                let lives = said.fault.as_ref().is_none_or(|fault| fault.action == Action::CatchUp && !said.closed);
+                if std::mem::take(&mut first) && lives {
+                    self.flows(snapshot);
+                }
+                if let Some(ended) = self.heed_or_go_on(snapshot, &said) {
+                    return ended;
+                }
+            }
+        }
+    }
+
+    /// The first envelope is there: events flow from here on.
+    fn flows(&mut self, snapshot: &Snapshot) {
+        self.flowing = true;
+        let listeners = self.watching.groups().listeners(self.group, &snapshot.subscriptions);
+        self.watching.tell(listeners, Hint::StreamOpened);
+    }
+
+    /// Acts on an envelope; `None` if the stream goes on.
+    fn heed_or_go_on(&mut self, snapshot: &Snapshot, said: &StreamEnvelope) -> Option<Ended> {
+        self.hand_over(said);
+        match &said.fault {
+            None if said.closed => Some(Ended::Reopen),
+            None => None,
+            Some(fault) if fault.action == Action::CatchUp && !said.closed => {
+                self.missed(snapshot, said);
+                None
+            }
+            Some(_) => Some(self.heed(snapshot, said)),
+        }
+    }
+
+    /// Hands events over as hints.
+    fn hand_over(&self, said: &StreamEnvelope) {
+        let at = self.watching.clock.monotonic();
+        for notification in said.notifications.iter().filter(|notification| notification.changed) {
+            let owner = self.watching.groups().owner(self.group, &notification.subscription);
+            self.watching.tell(owner, Hint::Touched { mail: notification.mail, unread: notification.unread, at });
+        }
+    }
+
+    /// Events were lost, the subscriptions live and the stream goes on.
+    fn missed(&self, snapshot: &Snapshot, said: &StreamEnvelope) {
+        let whom = if said.error_ids.is_empty() {
+            self.watching.groups().listeners(self.group, &snapshot.subscriptions)
+        } else {
+            let groups = self.watching.groups();
+            said.error_ids.iter().filter_map(|id| groups.owner(self.group, id)).collect()
+        };
+        self.watching.tell(whom.iter().copied(), Hint::Gap);
+        self.watching.tell(whom, Hint::StreamOpened);
+    }
+
+    /// Acts on a fault that ends the stream.
+    fn heed(&mut self, snapshot: &Snapshot, said: &StreamEnvelope) -> Ended {
+        let Some(fault) = &said.fault else { return Ended::Reopen };
+        let named = !said.error_ids.is_empty();
+        match fault.action {
+            Action::Resubscribe | Action::ResubscribeElsewhere | Action::Rediscover if named => {
+                // One bad id silences the good ones: the stream is opened again with those.
+                let rediscover = fault.action != Action::Resubscribe;
+                self.lose(said.error_ids.iter().map(|id| &**id), rediscover);
+                Ended::Reopen
+            }
+            Action::Resubscribe | Action::ItemGone => Ended::Suspects { rediscover: false },
+            Action::ResubscribeElsewhere | Action::Rediscover => Ended::Suspects { rediscover: true },
+            Action::CatchUp => {
+                self.missed(snapshot, said);
+                Ended::Reopen
+            }
+            Action::RediscoverThenPark | Action::Park => {
+                // The mailbox that is impersonated cannot be: its own next call says why.
+                let groups = self.watching.groups();
+                let anchor = groups.subscription_of(self.group, &snapshot.act_for);
+                drop(groups);
+                self.lose(anchor.iter().map(|id| &**id), true);
+                Ended::Failed(EwsError::Fault(fault.clone()))
+            }
+            Action::FewerConnections => {
+                self.watching.groups().pass_anchor_over(self.group);
+                Ended::Failed(EwsError::Fault(fault.clone()))
+            }
+            Action::BackOff => {
+                let budget = self.watching.client.budget(&snapshot.key.tenant, &snapshot.key.endpoint);
+                Ended::Failed(self.watching.client.note_busy(&budget, EwsError::Fault(fault.clone())))
+            }
+            Action::Proceed | Action::SubscriptionsFull | Action::StreamTakenOver | Action::RetryLater | Action::SyncFromStart => {
+                Ended::Failed(EwsError::Fault(fault.clone()))
+            }
+        }
+    }
+
+    fn lose<'a>(&self, subscriptions: impl IntoIterator<Item = &'a str>, rediscover: bool) {
+        let lost = self.watching.groups().lose(self.group, subscriptions);
+        self.watching.tell(lost, Hint::SubscriptionLost { rediscover });
+    }
+
+    /// Tells of the gap if there is one, and waits as long as the end asks for.
+    async fn after(&mut self, snapshot: &Snapshot, ended: Ended, lasted: Duration) {
+        if lasted >= GOOD_AFTER {
+            self.failures = 0;
+        }
+        let error = match ended {
+            Ended::Reopen => {
+                self.failures += u32::from(lasted < GOOD_AFTER);
+                if self.failures > EARLY_ENDS {
+                    self.pause(None).await;
+                }
+                return;
+            }
+            Ended::Suspects { rediscover } => {
+                self.failures += 1;
+                self.tell_gap(snapshot);
+                let bad = suspects::find(&self.watching, snapshot, self.failures).await;
+                self.lose(bad.iter().map(|id| &**id), rediscover);
+                if bad.is_empty() {
+                    self.pause(None).await;
+                }
+                return;
+            }
+            Ended::Failed(error) => error,
+        };
+        tracing::info!(code = error.code(), mailboxes = snapshot.subscriptions.len(), "a stream is interrupted");
+        self.tell_gap(snapshot);
+        match error {
+            EwsError::Silence(left) | EwsError::Busy { retry_after: left, .. } => self.pause(Some(left)).await,
+            EwsError::Answer(AnswerError::WrongOperation) => {}
+            _ => {
+                self.failures += 1;
+                self.pause(None).await;
+            }
+        }
+    }
+
+    fn tell_gap(&mut self, snapshot: &Snapshot) {
+        if std::mem::take(&mut self.flowing) {
+            let listeners = self.watching.groups().listeners(self.group, &snapshot.subscriptions);
+            self.watching.tell(listeners, Hint::Gap);
+        }
+    }
+
+    /// Waits for a told time, or one that grows with the failures and varies.
+    async fn pause(&self, told: Option<Duration>) {
+        let client = &self.watching.client;
+        let settings = client.settings();
+        let delay = told.unwrap_or_else(|| client.chance().delay(self.failures, settings.retry_first, settings.retry_limit));
+        tokio::time::sleep(delay).await;
+    }
+}
+
+/// Opens a stream for some subscriptions of a group.
+///
+/// # Errors
+/// [`EwsError`].
+pub async fn open(
+    watching: &Watching,
+    snapshot: &Snapshot,
+    subscriptions: &[Arc<str>],
+    minutes: u32,
+) -> Result<reqwest::Response, EwsError> {
+    let budget = watching.client.budget(&snapshot.key.tenant, &snapshot.key.endpoint);
+    let access = &watching.tenant(&snapshot.key.tenant)?.access;
+    let target = Target {
+        endpoint: &snapshot.key.endpoint,
+        budget: &budget,
+        access,
+        act_for: snapshot.act_for.as_str(),
+        affinity: Some(&snapshot.affinity),
+    };
+    watching.client.open_stream(&target, subscriptions, minutes).await
+}
+
+/// Members that joined while the stream runs: when it is opened again for them.
+#[derive(Default)]
+struct Joins {
+    due: Option<Instant>,
+    limit: Option<Instant>,
+}
+
+impl Joins {
+    fn noted(&mut self, quiet: Duration, limit: Duration) {
+        let now = Instant::now();
+        let limit = *self.limit.get_or_insert(now + limit);
+        self.due = Some((now + quiet).min(limit));
+    }
+
+    async fn due(&self) {
+        match self.due {
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => std::future::pending().await,
+        }
+    }
+}

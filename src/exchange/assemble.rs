@@ -1,0 +1,112 @@
+//! Puts the Exchange edges together from the configuration: ways in, autodiscover, the EWS mail source.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_actors::ids::TenantId;
+use postrider_actors::ports::Clock;
+
+use super::{Authenticator, Hosts, Locator};
+use crate::autodiscover::{self, AutodiscoverLocator};
+use crate::config::autodiscover::Autodiscover;
+use crate::config::ews::Ews;
+use crate::config::tenants::{Mail, Tenant};
+use crate::ews::auth::{Basic, ClientCredentials};
+use crate::ews::client::Access;
+use crate::ews::{EwsMailSource, EwsParts, watching};
+use crate::http::{ClientOptions, HttpError, client};
+
+/// Why the edges cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError {
+    /// The outgoing client.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// A tenant's way in; says which and why, never the secret.
+    #[error("tenant {tenant}: {problem}")]
+    Tenant {
+        /// Which tenant.
+        tenant: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// The system's DNS settings.
+    #[error("the DNS resolver cannot be made ({0}); SRV look-ups need it, or switch autodiscover.redirect_and_srv off")]
+    Dns(String),
+}
+
+/// What the edges are made of.
+pub struct ExchangeParts<'a> {
+    /// `[ews]`.
+    pub ews: &'a Ews,
+    /// `[autodiscover]`.
+    pub autodiscover: &'a Autodiscover,
+    /// `[tenant.NAME]`.
+    pub tenants: &'a BTreeMap<String, Tenant>,
+    /// Whom outgoing connections trust.
+    pub http: &'a ClientOptions,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Seed of varied delays.
+    pub seed: u64,
+}
+
+/// Makes the mail source with everything that it needs. Call [`EwsMailSource::set_sink`] before the first watch.
+///
+/// # Errors
+/// [`AssembleError`].
+pub fn assemble(parts: ExchangeParts<'_>) -> Result<EwsMailSource, AssembleError> {
+    let token_client = client(&ClientOptions { total_timeout: Some(Duration::from_secs(20)), ..parts.http.clone() })?;
+    let mut tenants = BTreeMap::new();
+    let mut seekers = BTreeMap::new();
+    for (name, tenant) in parts.tenants {
+        let wrong = |problem: String| AssembleError::Tenant { tenant: name.clone(), problem };
+        let auth = way_in(&tenant.mail, &token_client).map_err(wrong)?;
+        let hosts = hosts(tenant);
+        let id = TenantId(name.as_str().into());
+        let seeker = autodiscover::Tenant {
+            auth: Arc::clone(&auth),
+            hosts: hosts.clone(),
+            ews_url: address(tenant.mail.ews_url.as_deref()).map_err(wrong)?,
+            autodiscover_url: address(tenant.mail.autodiscover_url.as_deref()).map_err(wrong)?,
+        };
+        seekers.insert(id.clone(), seeker);
+        let access = Access { auth, form: tenant.mail.impersonation };
+        tenants.insert(id, watching::Tenant { access, hosts });
+    }
+    let locator: Arc<dyn Locator> = Arc::new(AutodiscoverLocator::new(parts.autodiscover.clone(), seekers, parts.http)?);
+    let source = EwsParts {
+        settings: parts.ews.clone(),
+        tenants,
+        locator,
+        http: parts.http.clone(),
+        clock: parts.clock,
+        seed: parts.seed,
+    };
+    Ok(EwsMailSource::new(source)?)
+}
+
+/// The hosts a tenant's credentials may go to: its domains, its list, and the hosts its own addresses name.
+fn hosts(tenant: &Tenant) -> Hosts {
+    let own = [&tenant.mail.ews_url, &tenant.mail.autodiscover_url];
+    let own = own.into_iter().flatten().filter_map(|url| reqwest::Url::parse(url).ok()?.host_str().map(str::to_owned));
+    let listed: Vec<String> = tenant.mail.allowed_hosts.iter().cloned().chain(own).collect();
+    Hosts::new(&tenant.allowed_domains, &listed)
+}
+
+fn address(url: Option<&str>) -> Result<Option<reqwest::Url>, String> {
+    url.map(|url| reqwest::Url::parse(url).map_err(|error| format!("{url} is not an address ({error})"))).transpose()
+}
+
+/// The way in that a tenant is configured with.
+fn way_in(mail: &Mail, http: &reqwest::Client) -> Result<Arc<dyn Authenticator>, String> {
+    match (&mail.basic, &mail.oauth) {
+        (Some(basic), None) => Ok(Arc::new(Basic::new(&basic.user, &basic.password.read()?))),
+        (None, Some(oauth)) => {
+            let secret = oauth.client_secret.read()?;
+            Ok(Arc::new(ClientCredentials::new(&oauth.token_url, &oauth.client_id, &secret, &oauth.scope, http.clone())?))
+        }
+        _ => Err("has not exactly one way in: keep either basic or oauth".into()),
+    }
+}

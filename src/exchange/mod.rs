@@ -1,0 +1,110 @@
+//! What the Exchange edges need of one another: where a mailbox is served, how one gets in, which hosts may be spoken to.
+
+pub mod assemble;
+pub mod hosts;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::HeaderValue;
+use postrider_actors::ports::mail_source::MailboxRef;
+
+pub use hosts::Hosts;
+
+/// Where a mailbox is served. Mailboxes with equal endpoints may share a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// The EWS address (`ExternalEwsUrl`).
+    pub url: reqwest::Url,
+    /// `GroupingInformation`; `none` where the server does not name one.
+    pub grouping: Box<str>,
+}
+
+/// Why the server of a mailbox is not known: each variant is what one does about it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LocateError {
+    /// The address is outside the tenant's mail domains, or the tenant is not configured: nothing was looked up.
+    #[error("the address is not of an allowed mail domain")]
+    NotAllowed,
+    /// The credentials are refused.
+    #[error("autodiscover refuses the credentials")]
+    Unauthorized,
+    /// The servers know no such mailbox.
+    #[error("autodiscover knows no such mailbox ({code})")]
+    NoSuchMailbox {
+        /// The server's code.
+        code: String,
+    },
+    /// What was named may not be spoken to: no https, or a host outside the allow-list.
+    #[error("autodiscover names the host {host}, which is not allowed")]
+    ForbiddenHost {
+        /// Which host (or `http` for an address without TLS).
+        host: String,
+    },
+    /// Nobody answered with something that can be used; later perhaps.
+    #[error("autodiscover found no server ({code})")]
+    Unavailable {
+        /// The last candidate's failure.
+        code: String,
+    },
+}
+
+/// One step of looking for a server, for a person to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceStep {
+    /// What was tried.
+    pub step: &'static str,
+    /// Where.
+    pub url: String,
+    /// What came back.
+    pub outcome: String,
+}
+
+/// Finds where mailboxes are served.
+#[async_trait]
+pub trait Locator: Send + Sync + 'static {
+    /// Says where a mailbox is served; from memory, if that is fresh.
+    ///
+    /// # Errors
+    /// [`LocateError`].
+    async fn locate(&self, mailbox: &MailboxRef) -> Result<Arc<Endpoint>, LocateError>;
+
+    /// Forgets what is known of a mailbox: it may have moved.
+    fn forget(&self, mailbox: &MailboxRef);
+
+    /// Looks for a mailbox anew, and says what was tried.
+    async fn trace(&self, mailbox: &MailboxRef) -> (Vec<TraceStep>, Result<Arc<Endpoint>, LocateError>);
+}
+
+/// Why there is no authorization to send.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// The identity provider refuses us: only a person helps.
+    #[error("the identity provider refuses the credentials ({code})")]
+    Refused {
+        /// Its error code, e.g. `invalid_client` (RFC 6749, section 5.2).
+        code: String,
+    },
+    /// It cannot be reached or is in trouble.
+    #[error("the identity provider does not answer ({code})")]
+    Unavailable {
+        /// What failed.
+        code: String,
+    },
+}
+
+/// A way in: makes the `Authorization` header of requests of one tenant.
+#[async_trait]
+pub trait Authenticator: Send + Sync + 'static {
+    /// What kind it is, for people.
+    fn kind(&self) -> &'static str;
+
+    /// The header's value, marked sensitive; from memory, if it is valid for a while.
+    ///
+    /// # Errors
+    /// [`AuthError`].
+    async fn authorization(&self) -> Result<HeaderValue, AuthError>;
+
+    /// A server refused `used` (HTTP 401): says whether asking for an authorization again gives another one.
+    fn refused(&self, used: &HeaderValue) -> bool;
+}
