@@ -150,7 +150,8 @@ impl Client {
             let bytes = body(response, self.settings.answer_limit.len()).await.map_err(from_body)?;
             Ok::<_, EwsError>((status, cookie, bytes))
         };
-        let (status, cookie, bytes) = tokio::time::timeout(self.settings.call_deadline, exchange).await.map_err(|_| EwsError::Deadline)??;
+        let (status, cookie, bytes) =
+            tokio::time::timeout(self.settings.call_deadline, exchange).await.map_err(|_| EwsError::Deadline)??;
         let messages = answer::read(&bytes, O::NAME).map_err(|error| match EwsError::from(error) {
             // An error page instead of an answer.
             EwsError::Answer(_) if status != StatusCode::OK => EwsError::Status(status.as_u16()),

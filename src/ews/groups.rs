@@ -260,7 +260,8 @@ impl Groups {
     pub fn snapshot(&self, group: GroupId) -> Option<Snapshot> {
         let group = self.groups.get(&group)?;
         let affinity = group.affinity();
-        let (act_for, _) = group.subscribed(&self.members).nth(group.passed_over % group.subscriptions.len().max(1)).or(group.members.first())?;
+        let (act_for, _) =
+            group.subscribed(&self.members).nth(group.passed_over % group.subscriptions.len().max(1)).or(group.members.first())?;
         let mut subscriptions: Vec<Arc<str>> = group.subscriptions.keys().cloned().collect();
         subscriptions.sort_unstable();
         Some(Snapshot { key: Arc::clone(&group.key), subscriptions, affinity, act_for: Arc::clone(act_for) })

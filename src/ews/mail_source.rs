@@ -97,8 +97,7 @@ impl EwsMailSource {
         let affinity = watch.turn(watching.client.settings().wait_deadline).await?;
         let budget = watching.client.budget(&mailbox.tenant, &endpoint);
         let access = &watching.tenant(&mailbox.tenant)?.access;
-        let target =
-            Target { endpoint: &endpoint, budget: &budget, access, act_for: mailbox.smtp.as_str(), affinity: Some(&affinity) };
+        let target = Target { endpoint: &endpoint, budget: &budget, access, act_for: mailbox.smtp.as_str(), affinity: Some(&affinity) };
         let answered = watching.client.call(&target, Purpose::Subscribe, &Subscribe).await?;
         let affinity = Affinity { cookie: affinity.cookie.or(answered.cookie), ..affinity };
         let record = Record::new(&answered.output, &endpoint.url, &affinity);

@@ -15,3 +15,6 @@ mod suspects;
 pub mod watching;
 
 pub use mail_source::{EwsMailSource, EwsParts};
+
+#[cfg(test)]
+mod tests;

@@ -27,7 +27,12 @@ impl Record {
     /// Notes a subscription.
     #[must_use]
     pub fn new(id: &str, url: &reqwest::Url, affinity: &Affinity) -> Self {
-        Self { id: id.into(), url: url.as_str().into(), anchor: (*affinity.anchor).into(), cookie: affinity.cookie.as_deref().map(Into::into) }
+        Self {
+            id: id.into(),
+            url: url.as_str().into(),
+            anchor: (*affinity.anchor).into(),
+            cookie: affinity.cookie.as_deref().map(Into::into),
+        }
     }
 
     /// The text form; empty (nothing to end) if it would be too long.

@@ -84,7 +84,12 @@ impl GroupStream {
             let quiet = Instant::now() + settings.join_quiet;
             let at_once = self.opened_before || snapshot.subscriptions.len() >= settings.group_size as usize;
             if at_once || tokio::time::timeout_at(quiet.min(limit), self.changed.notified()).await.is_err() {
-                return self.watching.groups().snapshot(self.group).filter(|snapshot| !snapshot.subscriptions.is_empty()).or(Some(snapshot));
+                return self
+                    .watching
+                    .groups()
+                    .snapshot(self.group)
+                    .filter(|snapshot| !snapshot.subscriptions.is_empty())
+                    .or(Some(snapshot));
             }
         }
     }
@@ -102,7 +107,9 @@ impl GroupStream {
         let minutes = self.watching.client.settings().stream_minutes;
         match open(&self.watching, snapshot, &snapshot.subscriptions, minutes).await {
             Ok(response) => self.read(snapshot, response).await,
-            Err(EwsError::Fault(fault)) => self.heed(snapshot, &StreamEnvelope { fault: Some(fault), closed: true, ..StreamEnvelope::default() }),
+            Err(EwsError::Fault(fault)) => {
+                self.heed(snapshot, &StreamEnvelope { fault: Some(fault), closed: true, ..StreamEnvelope::default() })
+            }
             Err(error) => Ended::Failed(error),
         }
     }

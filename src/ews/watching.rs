@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use postrider_actors::ids::{MailboxId, TenantId};
-use postrider_actors::ports::mail_source::{Hint, HintSink, MailboxRef};
 use postrider_actors::ports::Clock;
+use postrider_actors::ports::mail_source::{Hint, HintSink, MailboxRef};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -169,13 +169,8 @@ impl Watching {
     async fn end(&self, left: &Left) -> Result<(), EwsError> {
         let budget = self.client.budget(&left.key.tenant, &left.key.endpoint);
         let access = &self.tenant(&left.key.tenant)?.access;
-        let target = Target {
-            endpoint: &left.key.endpoint,
-            budget: &budget,
-            access,
-            act_for: left.smtp.as_str(),
-            affinity: Some(&left.affinity),
-        };
+        let target =
+            Target { endpoint: &left.key.endpoint, budget: &budget, access, act_for: left.smtp.as_str(), affinity: Some(&left.affinity) };
         self.client.call(&target, Purpose::Unsubscribe, &Unsubscribe { subscription: &left.subscription }).await.map(|_| ())
     }
 }

@@ -76,14 +76,7 @@ pub fn assemble(parts: ExchangeParts<'_>) -> Result<EwsMailSource, AssembleError
         tenants.insert(id, watching::Tenant { access, hosts });
     }
     let locator: Arc<dyn Locator> = Arc::new(AutodiscoverLocator::new(parts.autodiscover.clone(), seekers, parts.http)?);
-    let source = EwsParts {
-        settings: parts.ews.clone(),
-        tenants,
-        locator,
-        http: parts.http.clone(),
-        clock: parts.clock,
-        seed: parts.seed,
-    };
+    let source = EwsParts { settings: parts.ews.clone(), tenants, locator, http: parts.http.clone(), clock: parts.clock, seed: parts.seed };
     Ok(EwsMailSource::new(source)?)
 }
 

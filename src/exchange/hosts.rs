@@ -47,7 +47,8 @@ mod tests {
     fn only_https_hosts_of_the_domains_and_of_the_list_are_spoken_to() {
         let hosts = Hosts::new(&["Example.com".into()], &["outlook.office365.com".into(), "*.outlook.com".into()]);
         let ok = |url: &str| hosts.check(&Url::parse(url).unwrap()).is_ok();
-        for url in ["https://example.com/x", "https://MAIL.example.com:444/", "https://outlook.office365.com/", "https://a.b.outlook.com/"] {
+        for url in ["https://example.com/x", "https://MAIL.example.com:444/", "https://outlook.office365.com/", "https://a.b.outlook.com/"]
+        {
             assert!(ok(url), "{url}");
         }
         for url in [

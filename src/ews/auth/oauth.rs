@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use http::HeaderValue;
 use oauth2::basic::BasicClient;
 use oauth2::{
-    AsyncHttpClient, AuthType, ClientId, ClientSecret, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, RequestTokenError, Scope, TokenResponse,
-    TokenUrl,
+    AsyncHttpClient, AuthType, ClientId, ClientSecret, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, RequestTokenError, Scope,
+    TokenResponse, TokenUrl,
 };
 use tokio::time::Instant;
 
@@ -65,7 +65,13 @@ impl ClientCredentials {
             .set_client_secret(ClientSecret::new(secret.expose().to_owned()))
             .set_auth_type(AuthType::RequestBody)
             .set_token_uri(token_url);
-        Ok(Self { endpoint, scope: Scope::new(scope.to_owned()), http: Carrier(http), token: Mutex::default(), asking: tokio::sync::Mutex::default() })
+        Ok(Self {
+            endpoint,
+            scope: Scope::new(scope.to_owned()),
+            http: Carrier(http),
+            token: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
+        })
     }
 
     fn held(&self) -> Option<Token> {
@@ -107,8 +113,8 @@ impl ClientCredentials {
             RequestTokenError::Parse(..) | RequestTokenError::Other(_) => unavailable("TokenMalformed"),
         })?;
         let life = answer.expires_in().unwrap_or(DEFAULT_LIFE);
-        let mut header = HeaderValue::from_str(&format!("Bearer {}", answer.access_token().secret()))
-            .map_err(|_| unavailable("TokenMalformed"))?;
+        let mut header =
+            HeaderValue::from_str(&format!("Bearer {}", answer.access_token().secret())).map_err(|_| unavailable("TokenMalformed"))?;
         header.set_sensitive(true);
         let ends_at = begun + life;
         Ok(Token { header, renew_at: ends_at - AHEAD.min(life / 5), ends_at })

@@ -102,7 +102,8 @@ pub fn message_fault(message: &Element) -> Option<Fault> {
     if good {
         return None;
     }
-    let moved = code == "ErrorInvalidSubscription" && message.text_at(&["MessageText"]).is_some_and(|text| text.contains(MAILBOX_MOVE_TOKEN));
+    let moved =
+        code == "ErrorInvalidSubscription" && message.text_at(&["MessageText"]).is_some_and(|text| text.contains(MAILBOX_MOVE_TOKEN));
     Some(fault(code, message.child("MessageXml"), moved))
 }
 

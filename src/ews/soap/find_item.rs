@@ -3,9 +3,9 @@
 use postrider_actors::ports::mail_source::ItemFacts;
 use postrider_actors::time::Timestamp;
 
+use super::Operation;
 use super::answer::{AnswerError, ResponseMessage, single};
 use super::item_facts::{PROPERTIES, date_time, facts};
-use super::Operation;
 
 /// Asks for the newest items of the impersonated mailbox's inbox.
 #[derive(Debug, Clone, Copy)]

@@ -1,7 +1,7 @@
 //! `GetFolder`: the unread count of the inbox (MS-OXWSFOLD 3.1.4.6).
 
-use super::answer::{AnswerError, ResponseMessage, single};
 use super::Operation;
+use super::answer::{AnswerError, ResponseMessage, single};
 
 /// Asks for the unread count of the impersonated mailbox's inbox.
 #[derive(Debug, Clone, Copy)]

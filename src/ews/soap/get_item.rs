@@ -3,9 +3,9 @@
 use postrider_actors::ids::ItemId;
 use postrider_actors::ports::mail_source::MailContent;
 
+use super::Operation;
 use super::answer::{AnswerError, ResponseMessage};
 use super::xml::{Element, escape};
-use super::Operation;
 use crate::ews::response_code::Action;
 
 /// How many mails one call asks for; Exchange advises batches of ten.

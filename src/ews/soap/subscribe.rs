@@ -1,7 +1,7 @@
 //! `Subscribe`: a streaming subscription on the inbox (MS-OXWSNTIF 3.1.4.3).
 
-use super::answer::{AnswerError, ResponseMessage, single};
 use super::Operation;
+use super::answer::{AnswerError, ResponseMessage, single};
 
 /// Asks for a streaming subscription on the inbox of the impersonated mailbox.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +18,9 @@ impl Operation for Subscribe {
     const NAME: &'static str = "Subscribe";
 
     fn write(&self, body: &mut String) {
-        body.push_str("<m:Subscribe><m:StreamingSubscriptionRequest><t:FolderIds><t:DistinguishedFolderId Id=\"inbox\"/></t:FolderIds><t:EventTypes>");
+        body.push_str(
+            "<m:Subscribe><m:StreamingSubscriptionRequest><t:FolderIds><t:DistinguishedFolderId Id=\"inbox\"/></t:FolderIds><t:EventTypes>",
+        );
         for event in EVENTS {
             body.push_str(&format!("<t:EventType>{event}</t:EventType>"));
         }
@@ -48,7 +50,8 @@ mod tests {
 
     #[test]
     fn an_answer_without_id_is_incomplete() {
-        let document = b"<E><Body><SubscribeResponse><ResponseMessages><M ResponseClass='Success'/></ResponseMessages></SubscribeResponse></Body></E>";
+        let document =
+            b"<E><Body><SubscribeResponse><ResponseMessages><M ResponseClass='Success'/></ResponseMessages></SubscribeResponse></Body></E>";
         let messages = answer::read(document, "Subscribe").unwrap();
         assert!(matches!(Subscribe.read(messages), Err(AnswerError::Incomplete(_))));
     }

@@ -3,10 +3,10 @@
 use postrider_actors::ids::SyncState;
 use postrider_actors::ports::mail_source::{Change, ChangesPage};
 
+use super::Operation;
 use super::answer::{AnswerError, ResponseMessage, single};
 use super::item_facts::{PROPERTIES, facts, item_id};
 use super::xml::{Element, escape};
-use super::Operation;
 
 /// The most changes that a page may hold (MS-OXWSSYNC 3.1.4.2.3.3, `MaxSyncChangesReturnedType`).
 pub const MAX_CHANGES: usize = 512;

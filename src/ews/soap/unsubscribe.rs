@@ -1,8 +1,8 @@
 //! `Unsubscribe`: ends a subscription (MS-OXWSNTIF 3.1.4.4).
 
+use super::Operation;
 use super::answer::{AnswerError, ResponseMessage, single};
 use super::xml::escape;
-use super::Operation;
 
 /// Asks to end a subscription.
 #[derive(Debug, Clone, Copy)]

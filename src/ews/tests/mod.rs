@@ -1,0 +1,5 @@
+//! The mail source against the simulated Exchange server, over real TLS.
+
+mod faults;
+mod harness;
+mod stories;
