@@ -10,6 +10,7 @@ pub mod ews;
 pub mod exchange;
 pub mod fcm;
 pub mod http;
+pub mod mail_source;
 pub mod notification;
 pub mod probe;
 pub mod push_sender;

@@ -1,6 +1,5 @@
 //! What the Exchange edges need of one another: where a mailbox is served, how one gets in, which hosts may be spoken to.
 
-pub mod assemble;
 pub mod hosts;
 
 use std::sync::Arc;

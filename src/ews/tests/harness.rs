@@ -19,8 +19,8 @@ use crate::config::ews::Ews;
 use crate::config::from_toml;
 use crate::config::tenants::Tenant;
 use crate::ews::EwsMailSource;
-use crate::exchange::assemble::{ExchangeParts, assemble};
 use crate::http::{ClientOptions, TrustRoots};
+use crate::mail_source::{ExchangeParts, assemble};
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -171,8 +171,9 @@ impl Company {
 /// Waits for a condition that has no event of its own.
 pub async fn until(what: &str, condition: impl Fn() -> bool) {
     let waited = tokio::time::timeout(PATIENCE, async {
+        let mut looks = tokio::time::interval(Duration::from_millis(5));
         while !condition() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            looks.tick().await;
         }
     });
     waited.await.unwrap_or_else(|_| panic!("not in time: {what}"));

@@ -1,4 +1,4 @@
-//! Puts the Exchange edges together from the configuration: ways in, autodiscover, the EWS mail source.
+//! Puts the mail source together from the configuration: ways in, autodiscover, Exchange web services.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +7,6 @@ use std::time::Duration;
 use postrider_actors::ids::TenantId;
 use postrider_actors::ports::Clock;
 
-use super::{Authenticator, Hosts, Locator};
 use crate::autodiscover::{self, AutodiscoverLocator};
 use crate::config::autodiscover::Autodiscover;
 use crate::config::ews::Ews;
@@ -15,6 +14,7 @@ use crate::config::tenants::{Mail, Tenant};
 use crate::ews::auth::{Basic, ClientCredentials};
 use crate::ews::client::Access;
 use crate::ews::{EwsMailSource, EwsParts, watching};
+use crate::exchange::{Authenticator, Hosts, Locator};
 use crate::http::{ClientOptions, HttpError, client};
 
 /// Why the edges cannot be put together.
