@@ -13,6 +13,9 @@ pub enum ApnsError {
     /// The address is none.
     #[error("{0} is not an https address")]
     Url(String),
+    /// The topic cannot stand in a header.
+    #[error("\"{0}\" cannot be a topic; it is written like com.example.mail")]
+    Topic(String),
     /// The HTTP client cannot be made.
     #[error(transparent)]
     Http(#[from] HttpError),

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue};
 use postrider_actors::ports::Clock;
 use postrider_actors::ports::push_sender::{Content, Permit, Push, Verdict};
-use reqwest::Url;
+use reqwest::{Client, Url};
 use tokio::time::Instant;
 
 use super::error::ApnsError;
@@ -23,6 +24,12 @@ use crate::probe::Step;
 
 /// What a payload is shortened to when Apple finds one too large that we do not.
 const SHORTER_PAYLOAD_BYTES: usize = 2048;
+const TOPIC: HeaderName = HeaderName::from_static("apns-topic");
+const PUSH_TYPE: HeaderName = HeaderName::from_static("apns-push-type");
+const PRIORITY: HeaderName = HeaderName::from_static("apns-priority");
+const EXPIRATION: HeaderName = HeaderName::from_static("apns-expiration");
+const ID: HeaderName = HeaderName::from_static("apns-id");
+const COLLAPSE_ID: HeaderName = HeaderName::from_static("apns-collapse-id");
 /// A device token of the right form that no device has.
 const NOBODY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -40,7 +47,7 @@ pub enum Environment {
 pub struct ApnsSender {
     name: String,
     devices: Url,
-    topic: String,
+    topic: HeaderValue,
     token: Arc<ProviderToken>,
     lanes: Lanes,
     room: Room,
@@ -90,7 +97,7 @@ impl ApnsSender {
         Ok(Self {
             name: format!("APNs {place}, tenant {}, app {}", apns.tenant, apns.app),
             devices: devices_url(url)?,
-            topic: apns.topic.clone().unwrap_or_else(|| apns.app.clone()),
+            topic: topic_header(apns.topic.as_ref().unwrap_or(&apns.app))?,
             token: tokens.of(&apns.team_id, &apns.key_id, &key)?,
             lanes: Lanes::new(&options, apns.connections)?,
             room: Room::new(apns.in_flight, push.room_timeout),
@@ -152,22 +159,24 @@ impl ApnsSender {
     async fn exchange(&self, deadline: Instant, push: &Push, this: &Try) -> Result<Answer, Failure> {
         let mut url = self.devices.clone();
         url.set_path(&format!("{}{}", self.devices.path(), push.token.0));
-        let (id, collapse_id) = (push.id.to_string(), payload::collapse_id(push));
-        self.lanes
-            .exchange(deadline, |client| {
-                client
-                    .post(url.clone())
-                    .header(AUTHORIZATION, this.token.header.clone())
-                    .header(CONTENT_TYPE, "application/json")
-                    .header("apns-topic", &self.topic)
-                    .header("apns-push-type", "alert")
-                    .header("apns-priority", payload::priority(push))
-                    .header("apns-expiration", payload::expiration(push))
-                    .header("apns-id", &id)
-                    .header("apns-collapse-id", &collapse_id)
-                    .body(this.payload.clone())
-            })
-            .await
+        let headers = self.headers(push, &this.token);
+        let request = |client: &Client| client.post(url.clone()).headers(headers.clone()).body(this.payload.clone());
+        self.lanes.exchange(deadline, request).await
+    }
+
+    /// Apple, "Sending notification requests to APNs".
+    fn headers(&self, push: &Push, token: &Token) -> HeaderMap {
+        let plain = |text: String| HeaderValue::try_from(text).expect("digits, letters and dashes");
+        let mut headers = HeaderMap::with_capacity(10);
+        headers.insert(AUTHORIZATION, token.header.clone());
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(TOPIC, self.topic.clone());
+        headers.insert(PUSH_TYPE, HeaderValue::from_static("alert"));
+        headers.insert(PRIORITY, HeaderValue::from_static(payload::priority(push)));
+        headers.insert(EXPIRATION, HeaderValue::from(payload::expiration(push)));
+        headers.insert(ID, plain(push.id.to_string()));
+        headers.insert(COLLAPSE_ID, plain(payload::collapse_id(push)));
+        headers
     }
 
     fn read(&self, answer: &Answer) -> Reading {
@@ -227,6 +236,10 @@ fn advice(verdict: &Verdict) -> String {
             format!("{reason}: check the way to the service (`url`, firewall, `roots`) and try again")
         }
     }
+}
+
+fn topic_header(topic: &str) -> Result<HeaderValue, ApnsError> {
+    HeaderValue::try_from(topic).map_err(|_| ApnsError::Topic(topic.to_owned()))
 }
 
 fn devices_url(base: &str) -> Result<Url, ApnsError> {

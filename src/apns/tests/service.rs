@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use postrider_actors::ports::push_sender::{Content, Provider, Verdict};
+use postrider_actors::ports::push_sender::{Content, Provider, Push, Verdict};
 use postrider_actors::time::Timestamp;
 use postrider_loadtest::push_faults::{PushFaults, Rates};
 use postrider_loadtest::tls::Authority;
 
-use crate::push_sender::testing::{Scripted, Stage, mail, stage, stage_with};
+use crate::push_sender::testing::{Scripted, Stage, credentials, mail, stage, stage_with};
 
 async fn with_faults(rates: Rates) -> Stage {
     stage_with(|apple, _| apple.faults = Arc::new(PushFaults::with_rates(7, rates)), |_| {}).await
 }
 
-fn mails(count: u32) -> impl Iterator<Item = postrider_actors::ports::push_sender::Push> {
+fn mails(count: u32) -> impl Iterator<Item = Push> {
     (0..count).map(|n| mail(Provider::Apns, n))
 }
 
@@ -115,6 +115,23 @@ async fn a_server_that_cannot_prove_its_name_gets_nothing() {
     let verdict = stage.send(mail(Provider::Apns, 1)).await;
     assert!(matches!(&verdict, Verdict::Later { reason, .. } if reason.contains("certificate")), "{verdict:?}");
     assert_eq!(stranger.asked(), 0);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_negotiate_the_protocol_is_spoken_to_in_http_2_all_the_same() {
+    let stage = stage_with(|apple, _| apple.tls = Arc::new(credentials().authority.server_config(&["localhost"], &[])), |_| {}).await;
+    assert!(stage.send_all(mails(10)).await.iter().all(|verdict| *verdict == Verdict::Accepted));
+}
+
+#[tokio::test]
+async fn a_push_that_expires_where_time_ends_is_taken_and_a_badge_too() {
+    let stage = stage().await;
+    let push = Push { expires_at: Timestamp::NEVER, ..mail(Provider::Apns, 1) };
+    assert_eq!(stage.send(push).await, Verdict::Accepted);
+    let badge =
+        Push { content: Content::BadgeOnly, count: 0, hashes: Vec::new(), expires_at: Timestamp(0), ..mail(Provider::ApnsSandbox, 2) };
+    assert_eq!(stage.send(badge).await, Verdict::Accepted);
+    assert_eq!(stage.misuse(), Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -1,0 +1,70 @@
+//! An answer as it comes in: read up to a bound, its failure explained, its wish to be left alone.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use postrider_actors::time::Timestamp;
+
+/// Why an answer could not be read whole.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The server sent more than was asked to be read.
+    #[error("the answer is longer than {0} bytes")]
+    TooLong(usize),
+    /// The connection broke or fell silent while it was read; the causes as [`explain`] gives them.
+    #[error("the answer broke off: {0}")]
+    Broken(String),
+}
+
+/// Reads an answer of at most `max_bytes`, counted after decompression.
+///
+/// # Errors
+/// [`BodyError`]; nothing beyond the bound is kept.
+pub async fn body(mut response: reqwest::Response, max_bytes: usize) -> Result<Bytes, BodyError> {
+    let mut whole = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| BodyError::Broken(explain(&error)))? {
+        if whole.len() + chunk.len() > max_bytes {
+            return Err(BodyError::TooLong(max_bytes));
+        }
+        whole.extend_from_slice(&chunk);
+    }
+    Ok(whole.freeze())
+}
+
+/// Says why a call failed, cause by cause, for people: without its address, which may hold a device token or a key.
+#[must_use]
+pub fn explain(error: &reqwest::Error) -> String {
+    let kind = if error.is_connect() {
+        "no connection"
+    } else if error.is_timeout() {
+        "no answer in time"
+    } else if error.is_builder() {
+        "the request cannot be made"
+    } else {
+        "the exchange broke"
+    };
+    let mut text = String::from(kind);
+    let mut cause = std::error::Error::source(error);
+    while let Some(this) = cause {
+        let this_text = this.to_string();
+        // Layers that only repeat their cause say nothing.
+        if !text.ends_with(&this_text) {
+            text.push_str(": ");
+            text.push_str(&this_text);
+        }
+        cause = this.source();
+    }
+    text
+}
+
+/// How long a server asks to be left alone (`Retry-After`, RFC 9110 section 10.2.3: seconds or a date), at most an hour.
+#[must_use]
+pub fn retry_after(headers: &http::HeaderMap, now: Timestamp) -> Option<Duration> {
+    const MOST: Duration = Duration::from_secs(3600);
+    let text = headers.get(http::header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds).min(MOST));
+    }
+    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+    Some(Timestamp(date.as_microsecond()).since(now).min(MOST))
+}
