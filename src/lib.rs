@@ -2,10 +2,13 @@
 
 pub mod api;
 pub mod apns;
+pub mod app;
 pub mod autodiscover;
 pub mod cli;
 pub mod clock;
 pub mod config;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod ews;
 pub mod exchange;
 pub mod fcm;

@@ -1,10 +1,17 @@
 //! `serve`: runs a node until it is told to stop.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
+use postrider_actors::node::state::Ended;
+use postrider_actors::ports::StoreError;
+use tokio_util::sync::CancellationToken;
 
 use super::ConfigArgs;
 use super::exit::{Exit, Failure};
+use crate::app::{MetricsText, Node, StartError, Stopped};
 use crate::config::Config;
+use crate::telemetry::exporter::Exporter;
 
 /// The command's arguments.
 #[derive(Debug, clap::Args)]
@@ -32,7 +39,47 @@ fn runtime(config: &Config) -> anyhow::Result<tokio::runtime::Runtime> {
     builder.enable_all().build().context("the runtime cannot be started")
 }
 
-/// The node itself.
-async fn node(_config: Config) -> anyhow::Result<Exit> {
-    anyhow::bail!("the parts of a node are not put together in this build")
+/// The node itself, until it is told to stop.
+async fn node(config: Config) -> anyhow::Result<Exit> {
+    let metrics = start_metrics()?;
+    let stop = CancellationToken::new();
+    tokio::spawn(signalled(stop.clone()));
+    let node = Node::start(&config, metrics).await.map_err(|error| match &error {
+        StartError::Store(StoreError::Unavailable(_)) => Failure::error(Exit::NotReachable, error.to_string()),
+        _ => error.into(),
+    })?;
+    tracing::info!(api = %node.public_address()?, "listening");
+    match node.run(stop).await? {
+        Stopped::Told => Ok(Exit::Done),
+        Stopped::Ended(Ended::Replaced) => {
+            Err(Failure::error(Exit::Failed, "another process took the database over; this one stopped acting at once"))
+        }
+        Stopped::Ended(Ended::Unusable(why)) => Err(Failure::error(Exit::NotReachable, why)),
+    }
+}
+
+/// Begins to record metrics; gives the function that writes them out.
+///
+/// # Errors
+/// When they are recorded already in this process.
+pub fn start_metrics() -> anyhow::Result<MetricsText> {
+    let exporter = Exporter::install()?;
+    tokio::spawn(exporter.clone().upkeep());
+    Ok(Arc::new(move || exporter.text()))
+}
+
+/// Cancels `stop` at the first SIGTERM or SIGINT; the second one ends the process at once.
+pub async fn signalled(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::warn!("signals cannot be listened to: only SIGKILL stops this process");
+        return;
+    };
+    for time in 0.. {
+        tokio::select! { _ = term.recv() => {} _ = int.recv() => {} }
+        if time > 0 {
+            std::process::exit(Exit::Failed as i32);
+        }
+        stop.cancel();
+    }
 }

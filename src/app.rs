@@ -1,0 +1,228 @@
+//! Puts a node together, in the order in which it can fail without harm, and takes it apart again.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use postrider_actors::ids::{MailboxId, NodeId, Session, ShardId};
+use postrider_actors::node::state::Ended;
+use postrider_actors::ports::{Clock, Ports, StoreError};
+use postrider_actors::shard::directory::Directory;
+use postrider_actors::snapshot::{Control, MailboxSnapshot, NodeSnapshot, NodeState};
+use postrider_actors::system::{Identity, System};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::auth::fetch::HttpFetch;
+use crate::api::server::{ServeError, Server};
+use crate::api::{Api, ApiParts, Tenant};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::http::{ClientOptions, HttpError, TrustRoots};
+use crate::mail_source::{AssembleError, ExchangeParts, assemble};
+use crate::push_sender::{PushError, PushSenders};
+use crate::store::{Options, SqliteStore};
+
+/// Why a node cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Trust roots or the outgoing client.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// A tenant's way into Exchange.
+    #[error(transparent)]
+    Exchange(#[from] AssembleError),
+    /// A push credential.
+    #[error(transparent)]
+    Push(#[from] PushError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The API's addresses or certificate.
+    #[error(transparent)]
+    Api(#[from] ServeError),
+    /// A bug.
+    #[error("the core cannot be started: {0}")]
+    Core(String),
+}
+
+/// Why a node stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stopped {
+    /// It was told to.
+    Told,
+    /// Its session is over.
+    Ended(Ended),
+}
+
+/// A running node.
+pub struct Node {
+    system: System,
+    store: SqliteStore,
+    server: Server,
+    drain: Duration,
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("system", &self.system).finish_non_exhaustive()
+    }
+}
+
+/// Makes the text of `/metrics`.
+pub type MetricsText = Arc<dyn Fn() -> String + Send + Sync>;
+
+impl Node {
+    /// Starts a node. Nothing is written before everything that can be wrong with the configuration, the certificates and the addresses was found:
+    /// a second process that cannot listen does not take the database away from the first.
+    ///
+    /// # Errors
+    /// The first part that cannot be had, and what to do.
+    pub async fn start(config: &Config, metrics_text: MetricsText) -> Result<Self, StartError> {
+        let clock = Arc::new(SystemClock::default());
+        let seed: u64 = rand::random();
+        let outgoing = ClientOptions::new(TrustRoots::load(&config.http.roots)?);
+        let push = Arc::new(PushSenders::new(&config.push, &(clock.clone() as Arc<dyn Clock>))?);
+        let mail = Arc::new(assemble(ExchangeParts {
+            ews: &config.ews,
+            autodiscover: &config.autodiscover,
+            tenants: &config.tenant,
+            http: &outgoing,
+            clock: clock.clone(),
+            seed,
+        })?);
+        let store = open_store(config, &clock).await?;
+
+        let control = Arc::new(Late::default());
+        let server = Api::new(ApiParts {
+            registry: Arc::new(store.clone()),
+            control: control.clone(),
+            clock: clock.clone(),
+            settings: config.api.clone(),
+            tenants: config.tenant.iter().map(|(name, settings)| Tenant::new(name, settings)).collect(),
+            metrics_text,
+            fetch: Arc::new(HttpFetch(crate::http::client(&outgoing)?)),
+        })
+        .bind()?;
+
+        let directory = Arc::new(Directory::default());
+        mail.set_sink(directory.clone());
+        let everything = Arc::new(store.clone());
+        let ports = Ports {
+            clock,
+            mail,
+            push,
+            cluster: everything.clone(),
+            mailboxes: everything.clone(),
+            devices: everything.clone(),
+            deliveries: everything.clone(),
+            registry: everything,
+        };
+        let identity = Identity {
+            node: NodeId(config.node.name.as_str().into()),
+            session: Session(rand::random::<i64>() & i64::MAX),
+            version: env!("CARGO_PKG_VERSION").into(),
+        };
+        let system =
+            System::start(ports, config.core.settings(), identity, directory).await.map_err(|error| StartError::Core(error.to_string()))?;
+        control.set(system.clone());
+        Ok(Self { system, store, server, drain: config.node.stop_deadline })
+    }
+
+    /// The core, for whoever looks into it.
+    #[must_use]
+    pub fn system(&self) -> &System {
+        &self.system
+    }
+
+    /// Where phones come in.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn public_address(&self) -> std::io::Result<std::net::SocketAddr> {
+        self.server.public_address()
+    }
+
+    /// Runs until told to stop or until the session is over; then finishes what is under way within the configured deadline.
+    ///
+    /// # Errors
+    /// If the API ends being served before that.
+    pub async fn run(self, stop: CancellationToken) -> Result<Stopped, ServeError> {
+        let Self { system, store, server, drain } = self;
+        let api_stop = CancellationToken::new();
+        let mut serving = tokio::spawn(server.run(api_stop.clone()));
+        let mut failed = None;
+        let stopped = tokio::select! {
+            () = stop.cancelled() => Stopped::Told,
+            ended = system.ended() => Stopped::Ended(ended),
+            served = &mut serving => {
+                failed = Some(flatten(served));
+                Stopped::Told
+            }
+        };
+        tracing::info!(?stopped, "stopping: what is under way is finished first");
+        system.drain(drain).await;
+        api_stop.cancel();
+        let served = match failed {
+            Some(served) => served,
+            None => flatten(serving.await),
+        };
+        store.close().await;
+        served.map(|()| stopped)
+    }
+}
+
+fn flatten(served: Result<Result<(), ServeError>, tokio::task::JoinError>) -> Result<(), ServeError> {
+    served.unwrap_or_else(|error| Err(ServeError::Ended(std::io::Error::other(error))))
+}
+
+/// Opens the configured database, and makes or updates its schema.
+///
+/// # Errors
+/// Those of the store.
+pub async fn open_store(config: &Config, clock: &Arc<SystemClock>) -> Result<SqliteStore, StoreError> {
+    let mut options = Options::new(clock.clone());
+    options.readers = config.store.readers;
+    SqliteStore::open(&config.store.path, options).await
+}
+
+/// The core before it is started: the API is bound first.
+#[derive(Default)]
+struct Late {
+    system: OnceLock<System>,
+}
+
+impl Late {
+    fn set(&self, system: System) {
+        // Set once, by `Node::start`.
+        let _ = self.system.set(system);
+    }
+}
+
+#[async_trait]
+impl Control for Late {
+    fn shard_changed(&self, shard: ShardId) {
+        if let Some(system) = self.system.get() {
+            system.shard_changed(shard);
+        }
+    }
+
+    fn node(&self) -> NodeSnapshot {
+        let starting = || NodeSnapshot {
+            node: NodeId("".into()),
+            session: Session(0),
+            state: NodeState::Joining,
+            gate_open: false,
+            sending_allowed: false,
+            shards: 0,
+            mailboxes: [0; 6],
+        };
+        self.system.get().map_or_else(starting, System::node)
+    }
+
+    async fn mailbox(&self, mailbox: MailboxId) -> Option<MailboxSnapshot> {
+        match self.system.get() {
+            Some(system) => system.mailbox(mailbox).await,
+            None => None,
+        }
+    }
+}
