@@ -1,15 +1,17 @@
 //! The mailbox rows in SQLite: the commit that moves sync states together with delivery rows.
 
+use std::sync::LazyLock;
+
 use async_trait::async_trait;
 use postrider_actors::ids::{Authority, DeliveryId, DeviceId, MailboxId, SyncSeq, SyncState};
 use postrider_actors::ports::StoreError;
 use postrider_actors::ports::mail_source::SubscriptionRecord;
-use postrider_actors::ports::mailbox_store::{Commit, Committed, Inserted, MailboxState, MailboxStore};
+use postrider_actors::ports::mailbox_store::{Commit, Committed, Inserted, MailboxState, MailboxStore, NewDelivery};
 use postrider_actors::time::Timestamp;
-use serde_json::{Value, json};
 
 use super::connection::{CALL, Durability, Progress, Tx, within};
 use super::error::Failure;
+use super::rows::Statement;
 use super::{SqliteStore, names};
 
 type StateRow = (Option<String>, i64, bool, bool, i64, i64);
@@ -39,17 +41,16 @@ impl MailboxStore for SqliteStore {
         }
         let mut entries: Vec<&Commit> = batch.iter().collect();
         entries.sort_by_key(|entry| entry.mailbox);
-        let states = Value::Array(entries.iter().map(|entry| state_json(entry)).collect()).to_string();
         let now = self.now();
         let progress = Progress::default();
         within(CALL, &progress, async {
             let mut writer = self.database().writer().await;
             let mut tx = writer.begin(Durability::Mail, &progress).await?;
-            let query = sqlx::query_as::<_, (i64,)>(include_str!("queries/commit_states.sql")).bind(states);
-            let mut matched: Vec<i64> = query.fetch_all(&mut *tx).await?.into_iter().map(|(id,)| id).collect();
+            let mut matched = move_states(&mut tx, &entries).await?;
             matched.sort_unstable();
-            let covered = entries.iter().filter(|entry| matched.binary_search(&entry.mailbox.0).is_ok());
-            let inserted = insert(&mut tx, covered.copied(), now).await?;
+            // Rows of the entries that matched only: what did not move its state covers nothing.
+            entries.retain(|entry| matched.binary_search(&entry.mailbox.0).is_ok());
+            let inserted = insert_rows(&mut tx, &entries, now).await?;
             tx.commit().await?;
             Ok(Committed { matched: matched.into_iter().map(MailboxId).collect(), inserted })
         })
@@ -85,47 +86,39 @@ impl MailboxStore for SqliteStore {
     }
 }
 
-fn state_json(entry: &Commit) -> Value {
-    json!([
-        entry.mailbox.0,
-        entry.authority.fence.0,
-        entry.authority.session.0,
-        entry.sync_seq.0,
-        i64::from(entry.seeded),
-        i64::from(entry.badge_dirty),
-        entry.announced_until.0,
-        entry.sync_state.as_ref().map(|state| &*state.0),
-    ])
-}
+static STATES: LazyLock<Statement> = LazyLock::new(|| Statement::new(include_str!("queries/commit_states.sql"), 8));
+static ROWS: LazyLock<Statement> = LazyLock::new(|| Statement::new(include_str!("queries/commit_rows.sql"), 13));
 
-async fn insert(tx: &mut Tx<'_>, entries: impl Iterator<Item = &Commit>, now: Timestamp) -> Result<Vec<Inserted>, Failure> {
-    let rows: Vec<Value> = entries.flat_map(row_json).collect();
-    if rows.is_empty() {
-        return Ok(Vec::new());
+/// Moves the states of the entries that match; says of which mailboxes.
+async fn move_states(tx: &mut Tx<'_>, entries: &[&Commit]) -> Result<Vec<i64>, Failure> {
+    let mut matched = Vec::with_capacity(entries.len());
+    for (text, piece) in STATES.pieces(entries) {
+        let mut query = sqlx::query_as::<_, (i64,)>(text);
+        for entry in piece {
+            query = query.bind(entry.mailbox.0).bind(entry.authority.fence.0).bind(entry.authority.session.0).bind(entry.sync_seq.0);
+            query = query.bind(entry.seeded).bind(entry.badge_dirty).bind(entry.announced_until.0);
+            query = query.bind(entry.sync_state.as_ref().map(|state| &*state.0));
+        }
+        matched.extend(query.fetch_all(&mut **tx).await?.into_iter().map(|(mailbox,)| mailbox));
     }
-    let query = sqlx::query_as::<_, (i64, i64, i64, Vec<u8>)>(include_str!("queries/commit_rows.sql"));
-    let found = query.bind(Value::Array(rows).to_string()).bind(now.0).fetch_all(&mut **tx).await?;
-    let inserted = found.into_iter().map(|(id, mailbox, device, event)| {
-        Ok(Inserted { id: DeliveryId(id), mailbox: MailboxId(mailbox), device: DeviceId(device), event: names::event_of(&event)? })
-    });
-    inserted.collect::<Result<_, StoreError>>().map_err(Failure::from)
+    Ok(matched)
 }
 
-fn row_json(entry: &Commit) -> impl Iterator<Item = Value> {
-    entry.rows.iter().map(|row| {
-        json!([
-            entry.mailbox.0,
-            row.device.0,
-            row.generation.0,
-            names::hex(&row.event),
-            names::hex(&row.group),
-            names::kind(row.kind),
-            row.item.as_ref().map(|item| &*item.0),
-            row.received_at.0,
-            row.count,
-            entry.authority.fence.0,
-            row.next_at.0,
-            row.expires_at.0,
-        ])
-    })
+/// Inserts the rows of the entries; says which are new.
+async fn insert_rows(tx: &mut Tx<'_>, entries: &[&Commit], now: Timestamp) -> Result<Vec<Inserted>, Failure> {
+    let rows: Vec<(&Commit, &NewDelivery)> = entries.iter().flat_map(|entry| entry.rows.iter().map(move |row| (*entry, row))).collect();
+    let mut inserted = Vec::with_capacity(rows.len());
+    for (text, piece) in ROWS.pieces(&rows) {
+        let mut query = sqlx::query_as::<_, (i64, i64, i64, Vec<u8>)>(text);
+        for (entry, row) in piece {
+            query = query.bind(entry.mailbox.0).bind(row.device.0).bind(row.generation.0).bind(&row.event.0[..]).bind(&row.group.0[..]);
+            query = query.bind(names::kind(row.kind)).bind(row.item.as_ref().map(|item| &*item.0)).bind(row.received_at.0);
+            query = query.bind(i64::from(row.count)).bind(entry.authority.fence.0).bind(row.next_at.0).bind(row.expires_at.0).bind(now.0);
+        }
+        for (id, mailbox, device, event) in query.fetch_all(&mut **tx).await? {
+            let event = names::event_of(&event)?;
+            inserted.push(Inserted { id: DeliveryId(id), mailbox: MailboxId(mailbox), device: DeviceId(device), event });
+        }
+    }
+    Ok(inserted)
 }

@@ -15,6 +15,7 @@ mod names;
 mod registry;
 mod registry_devices;
 mod registry_mailboxes;
+mod rows;
 mod takeover;
 
 use std::fmt;

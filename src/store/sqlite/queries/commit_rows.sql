@@ -1,12 +1,10 @@
--- Inserts the delivery rows of the entries that matched. ?1: JSON rows
--- [mailbox, device, generation, event, group, kind, item, received_at, count, fence, next_at, expires_at]; ?2: now.
+-- Inserts the delivery rows of the entries that matched. {rows} stands for bound rows:
+-- mailbox, device, generation, event, group, kind, item, received_at, count, fence, next_at, expires_at, created_at.
 INSERT INTO delivery (mailbox_id, device_id, generation, event_key, group_key, kind, item_id, received_at, count, fence, next_at, expires_at, created_at)
-SELECT entry.value ->> 0, entry.value ->> 1, entry.value ->> 2, unhex(entry.value ->> 3), unhex(entry.value ->> 4), entry.value ->> 5,
-       entry.value ->> 6, entry.value ->> 7, entry.value ->> 8, entry.value ->> 9, entry.value ->> 10, entry.value ->> 11, ?2
-FROM json_each(?1) AS entry
-CROSS JOIN device ON device.device_id = entry.value ->> 1  -- CROSS keeps the order: entries first
-WHERE device.mailbox_id = entry.value ->> 0  -- safety: the device did not move to another mailbox meanwhile
-  AND device.generation = entry.value ->> 2  -- safety: a registration that nobody looked at gets no row
-ORDER BY entry.key
+SELECT column1, column2, column3, column4, column5, column6, column7, column8, column9, column10, column11, column12, column13
+FROM (VALUES {rows}) AS entry
+CROSS JOIN device ON device.device_id = entry.column2  -- CROSS keeps the order: entries first
+WHERE device.mailbox_id = entry.column1  -- safety: the device did not move to another mailbox meanwhile
+  AND device.generation = entry.column3  -- safety: a registration that nobody looked at gets no row
 ON CONFLICT (mailbox_id, device_id, event_key) DO NOTHING  -- safety: a mail has one row per device, whoever derives it again
 RETURNING id, mailbox_id, device_id, event_key
