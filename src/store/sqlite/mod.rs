@@ -84,7 +84,7 @@ impl SqliteStore {
         let inner = Inner { path: path.to_owned(), database, clock: options.clock, ownership: Mutex::default() };
         let store = Self { inner: Arc::new(inner) };
         let version = store.schema_version().await?;
-        if options.migrate {
+        if version < migrate::NEWEST && options.migrate {
             store.migrate().await?;
         } else if version < migrate::NEWEST {
             return Err(StoreError::Unusable(format!(

@@ -119,7 +119,11 @@ pub struct World<S> {
 impl<S: Store> World<S> {
     /// Sets it up.
     pub async fn new(fixture: &impl Fixture<Store = S>) -> Self {
-        let store = fixture.store().await;
+        Self::on(fixture.store().await).await
+    }
+
+    /// Sets it up on a store that nobody joined yet.
+    pub async fn on(store: S) -> Self {
         store.join(&join(1, LONG)).await.unwrap();
         let (mailbox, shard) = register(&store, ANNA, "phone", "token-anna", START).await;
         let (device, generation) = device(&store, ANNA, "phone").await.unwrap();
