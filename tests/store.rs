@@ -2,6 +2,8 @@
 
 #[path = "store/files.rs"]
 mod files;
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 #[path = "store/fixture.rs"]
 mod fixture;
 #[path = "store/processes.rs"]

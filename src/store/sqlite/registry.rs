@@ -93,7 +93,9 @@ impl RegistryStore for SqliteStore {
     async fn key_create(&self, key: &ApiKey) -> Result<(), StoreError> {
         let query = sqlx::query("INSERT INTO api_key (id, hash, role, tenant, note, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
         let query = query.bind(&*key.id).bind(&key.hash[..]).bind(names::role(key.role)).bind(&*key.tenant.0).bind(&*key.note);
-        durable!(self, |tx| drop(query.bind(key.created_at.0).execute(&mut *tx).await?))
+        durable!(self, |tx| {
+            query.bind(key.created_at.0).execute(&mut *tx).await?;
+        })
     }
 
     async fn key_find(&self, id: &str) -> Result<Option<ApiKey>, StoreError> {
@@ -115,11 +117,15 @@ impl RegistryStore for SqliteStore {
     async fn audit(&self, line: &AuditLine) -> Result<(), StoreError> {
         let query = sqlx::query("INSERT INTO audit (at, who, what, object, status) VALUES (?1, ?2, ?3, ?4, ?5)");
         let query = query.bind(line.at.0).bind(&*line.who).bind(&*line.what).bind(&*line.object).bind(i64::from(line.status));
-        durable!(self, |tx| drop(query.execute(&mut *tx).await?))
+        durable!(self, |tx| {
+            query.execute(&mut *tx).await?;
+        })
     }
 
     async fn sending_allow(&self, allowed: bool) -> Result<(), StoreError> {
-        durable!(self, |tx| drop(sqlx::query("UPDATE cluster SET sending_allowed = ?1").bind(allowed).execute(&mut *tx).await?))
+        durable!(self, |tx| {
+            sqlx::query("UPDATE cluster SET sending_allowed = ?1").bind(allowed).execute(&mut *tx).await?;
+        })
     }
 }
 
