@@ -1,9 +1,9 @@
 //! The embedded database, on real files: every clause of the ports' contracts, two processes on one file, and files that cannot be used.
 
-#[path = "store/files.rs"]
-mod files;
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "store/files.rs"]
+mod files;
 #[path = "store/fixture.rs"]
 mod fixture;
 #[path = "store/processes.rs"]
