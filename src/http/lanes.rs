@@ -19,6 +19,8 @@ use super::{ClientOptions, HttpError, HttpVersion, body, client, explain};
 const ATTEMPTS: usize = 6;
 /// Longest answer that is read: answers of push providers are some hundred bytes.
 const MAX_ANSWER_BYTES: usize = 4096;
+/// Longest explanation that is kept of a request that failed.
+const MAX_TOLD: usize = 200;
 
 /// What a server answered.
 #[derive(Debug)]
@@ -168,9 +170,15 @@ async fn send(request: RequestBuilder) -> Result<Answer, reqwest::Error> {
     Ok(Answer { status, headers, body })
 }
 
+/// The causes, bounded and in plain letters: the peer has a say in them, and they are kept with the push.
+fn told(error: &reqwest::Error) -> Arc<str> {
+    let plain = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '_' };
+    explain(error).chars().take(MAX_TOLD).map(plain).collect::<String>().into()
+}
+
 /// Whether a request that failed may have been acted on (RFC 9113, section 6.8 on GOAWAY and 8.7 on retries).
 fn fate(error: &reqwest::Error) -> Attempt {
-    let text: Arc<str> = explain(error).into();
+    let text = told(error);
     if error.is_connect() || error.is_builder() {
         return Attempt::Failed(Failure::NotTaken(text));
     }
