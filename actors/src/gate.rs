@@ -13,6 +13,8 @@ pub struct Gate {
     deadline: AtomicI64,
     /// Whether the database allows pushes to leave.
     sending: AtomicBool,
+    /// Closed for ever.
+    closed: AtomicBool,
 }
 
 impl std::fmt::Debug for Gate {
@@ -25,17 +27,22 @@ impl Gate {
     /// A gate that is closed until the first heartbeat.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { clock, deadline: AtomicI64::new(i64::MIN), sending: AtomicBool::new(false) })
+        Arc::new(Self { clock, deadline: AtomicI64::new(i64::MIN), sending: AtomicBool::new(false), closed: AtomicBool::new(false) })
     }
 
     /// A heartbeat that was sent at `t_send` came back: effects may begin until `until`.
     pub fn open_until(&self, until: Monotonic, sending: bool) {
         self.sending.store(sending, Ordering::Release);
         self.deadline.fetch_max(until.0, Ordering::AcqRel);
+        // Closed meanwhile by another thread: it stays closed.
+        if self.closed.load(Ordering::Acquire) {
+            self.close();
+        }
     }
 
     /// No effect begins from here on, for ever.
     pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
         self.sending.store(false, Ordering::Release);
         self.deadline.store(i64::MIN, Ordering::Release);
     }
@@ -43,7 +50,7 @@ impl Gate {
     /// Whether a fenced commit may begin at this moment.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.clock.monotonic().0 < self.deadline.load(Ordering::Acquire)
+        !self.closed.load(Ordering::Acquire) && self.clock.monotonic().0 < self.deadline.load(Ordering::Acquire)
     }
 
     /// Whether a push may begin at this moment.

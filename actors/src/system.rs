@@ -23,6 +23,7 @@ use crate::shard::directory::Directory;
 use crate::snapshot::{Control, MailboxSnapshot, NodeSnapshot, NodeState};
 use crate::supervision::restart::Restarts;
 use crate::telemetry::metrics;
+use crate::time::Monotonic;
 
 /// How long an answer to a question from outside is waited for.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -66,7 +67,16 @@ impl System {
         let joined = Arc::new(AtomicBool::new(false));
         let node = BeginNode { context: context.clone(), directory: directory.clone(), join, joined, standing: standing.clone() };
         let chores = chores::Begin { context: context.clone(), directory: directory.clone(), session: identity.session };
-        let (root, _) = Actor::spawn(None, Root, (node, chores)).await?;
+        let (root, end) = Actor::spawn(None, Root, (node, chores)).await?;
+        let (gate, told) = (context.gate.clone(), standing.clone());
+        tokio::spawn(async move {
+            let _ = end.await;
+            gate.close();
+            told.send_modify(|standing| {
+                standing.state = if standing.state == NodeState::Draining { NodeState::Left } else { NodeState::Bad };
+                standing.ended.get_or_insert(Ended::Stopped);
+            });
+        });
         Ok(Self { context, directory, identity, root, standing })
     }
 
@@ -91,10 +101,18 @@ impl System {
         self.context.committer.flush().await;
         self.context.gate.close();
         let over = self.standing.borrow().ended.is_some();
+        // No heartbeat may follow the farewell.
+        let _ = self.root.stop_and_wait(None, Some(deadline)).await;
         if !over && let Err(error) = self.context.ports.cluster.leave(&self.identity.node, self.identity.session).await {
             tracing::warn!(%error, "the database was not told that this node leaves; a successor waits until its lock is free");
         }
-        let _ = self.root.stop_and_wait(None, Some(deadline)).await;
+    }
+
+    /// Ends the core as the death of its process would: nothing is finished and nobody is told.
+    #[cfg(any(test, feature = "testing"))]
+    pub async fn kill(&self) {
+        self.context.gate.close();
+        let _ = self.root.kill_and_wait(None).await;
     }
 
     /// What the actors share, for tests and benches.
@@ -152,6 +170,8 @@ struct RootState {
     node: ActorRef<ToNode>,
     chores: ActorRef<chores::Message>,
     restarts: [Restarts; 2],
+    /// The runtime's own clock: nothing of the outside may make the root fail.
+    began: tokio::time::Instant,
 }
 
 impl Actor for Root {
@@ -162,7 +182,7 @@ impl Actor for Root {
     async fn pre_start(&self, myself: ActorRef<ToRoot>, begin: Self::Arguments) -> Result<RootState, ActorProcessingErr> {
         let (node, _) = Actor::spawn_linked(None, Member, begin.0.clone(), myself.get_cell()).await?;
         let (chores, _) = Actor::spawn_linked(None, Chores, begin.1.clone(), myself.get_cell()).await?;
-        Ok(RootState { begin, node, chores, restarts: [Restarts::default(); 2] })
+        Ok(RootState { begin, node, chores, restarts: [Restarts::default(); 2], began: tokio::time::Instant::now() })
     }
 
     async fn handle(&self, myself: ActorRef<ToRoot>, message: ToRoot, state: &mut RootState) -> Result<(), ActorProcessingErr> {
@@ -187,7 +207,8 @@ impl Actor for Root {
             return Ok(());
         }
         let context = &state.begin.0.context;
-        let delay = state.restarts[usize::from(node)].failed(context.ports.clock.monotonic(), &context.settings);
+        let now = Monotonic(0) + state.began.elapsed();
+        let delay = state.restarts[usize::from(node)].failed(now, &context.settings);
         metrics::restarts(if node { metrics::Actor::Node } else { metrics::Actor::Chores }, 1);
         tracing::error!(%error, node, "an actor under the root failed; it is started again");
         myself.send_after(delay, move || if node { ToRoot::RestartNode } else { ToRoot::RestartChores });

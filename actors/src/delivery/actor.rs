@@ -174,7 +174,7 @@ impl State {
                 let moment = context.moment();
                 let settings = &context.settings;
                 let mut sending =
-                    Sending::new((mailbox.id, authority), pushes, self.begin.order.unread, moment.at, context.budget.clone(), settings);
+                    Sending::new((mailbox.id, authority), pushes, self.begin.order, moment.at, context.budget.clone(), settings);
                 let effects = sending.begin(moment, settings);
                 self.sending = Some(sending);
                 effects.into_iter().for_each(|effect| self.send(myself, effect));

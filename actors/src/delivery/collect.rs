@@ -88,7 +88,7 @@ impl Collect {
     /// Takes one answer and says what comes next.
     pub fn step(&mut self, moment: Moment, answer: Collected, settings: &Settings) -> Effect {
         match answer {
-            Collected::Row(answer) => self.loaded(answer),
+            Collected::Row(answer) => self.loaded(moment, answer),
             Collected::Page(answer) => self.page(moment, answer, settings),
             Collected::Recent(answer) => self.recent(moment, answer, settings),
             Collected::Pending(Ok(rows)) if rows.is_empty() => self.done(0),
@@ -102,8 +102,10 @@ impl Collect {
         }
     }
 
-    fn loaded(&mut self, answer: Result<Option<MailboxState>, StoreError>) -> Effect {
+    fn loaded(&mut self, moment: Moment, answer: Result<Option<MailboxState>, StoreError>) -> Effect {
         let row = match answer {
+            // Nothing could come of it: the mail server is not asked.
+            Ok(Some(_)) if !moment.gate_open => return failed(Failure::Gate),
             Ok(Some(row)) => row,
             Ok(None) => return failed(Failure::NotOurs),
             Err(_) => return failed(Failure::Store),
@@ -137,6 +139,11 @@ impl Collect {
             }
             Err(SourceError::SyncStateLost) => {
                 failed(Failure::Source(SourceError::Unavailable { code: "sync_state_lost_without_one".into() }))
+            }
+            // What was read before is kept: the next collection goes on from there, and meets the trouble again if it lasts.
+            Err(_) if self.pages > 0 => {
+                self.complete = false;
+                self.gathered(moment, settings)
             }
             Err(error) => failed(Failure::Source(error)),
         }
@@ -220,7 +227,7 @@ impl Collect {
             sync_state: self.state.clone(),
             seeded: match self.order.work {
                 Work::Recent => row.seeded,
-                _ => !self.lost && self.complete || row.seeded && !self.lost,
+                _ => !self.lost && (self.complete || row.seeded),
             },
             badge_dirty: !self.badge_told && (row.badge_dirty || self.badge_changed),
             announced_until: newest.unwrap_or(row.announced_until).max(row.announced_until),
@@ -236,8 +243,8 @@ impl Collect {
         if !moment.gate_open {
             return failed(Failure::Gate);
         }
-        // What a page of seeding read is saved page by page; a state that covers no push may wait.
-        let may_wait = commit.rows.is_empty() && self.order.work == Work::Sync && commit.seeded == row.seeded;
+        // What a page of seeding read is saved page by page, and so is a backlog of many pages; a state at the end that covers no push may wait.
+        let may_wait = commit.rows.is_empty() && self.order.work == Work::Sync && self.complete && commit.seeded == row.seeded;
         self.rows.clone_from(&commit.rows);
         if may_wait { Effect::WriteBehind(commit) } else { Effect::Commit(commit) }
     }

@@ -141,20 +141,15 @@ impl Run for Commits {
     type Answer = CommitAnswer;
 
     async fn run(&self, asks: Vec<Commit>) -> Vec<CommitAnswer> {
-        // One entry per mailbox and batch; a second one (a state written behind by then) is overtaken by nature.
+        // One entry per mailbox and batch, rather one with rows; another one (a state written behind by then) is overtaken by nature.
         let order: Vec<MailboxId> = asks.iter().map(|commit| commit.mailbox).collect();
-        let mut batch: BTreeMap<MailboxId, Commit> = BTreeMap::new();
-        for commit in asks {
-            batch
-                .entry(commit.mailbox)
-                .and_modify(|other| {
-                    if other.rows.is_empty() {
-                        *other = commit.clone()
-                    }
-                })
-                .or_insert(commit);
+        let mut chosen: BTreeMap<MailboxId, (usize, Commit)> = BTreeMap::new();
+        for (place, commit) in asks.into_iter().enumerate() {
+            if chosen.get(&commit.mailbox).is_none_or(|(_, other)| other.rows.is_empty()) {
+                chosen.insert(commit.mailbox, (place, commit));
+            }
         }
-        let batch: Vec<Commit> = batch.into_values().collect();
+        let (places, batch): (BTreeSet<usize>, Vec<Commit>) = chosen.into_values().unzip();
         if !self.gate.is_open() {
             return order.iter().map(|_| CommitAnswer::Gate).collect();
         }
@@ -169,11 +164,13 @@ impl Run for Commits {
                 for row in committed.inserted {
                     inserted.entry(row.mailbox).or_default().push(row);
                 }
-                let answer = |mailbox: &MailboxId| {
-                    let rows = inserted.remove(mailbox).unwrap_or_default();
-                    if matched.contains(mailbox) { CommitAnswer::Matched(rows) } else { CommitAnswer::NotMatched }
+                let answer = |(place, mailbox): (usize, &MailboxId)| {
+                    if !places.contains(&place) || !matched.contains(mailbox) {
+                        return CommitAnswer::NotMatched;
+                    }
+                    CommitAnswer::Matched(inserted.remove(mailbox).unwrap_or_default())
                 };
-                order.iter().map(answer).collect()
+                order.iter().enumerate().map(answer).collect()
             }
         }
     }

@@ -66,18 +66,18 @@ pub fn new_mails(items: &[ItemFacts], row: &MailboxState, now: Timestamp, settin
     mails
 }
 
-/// The rows for one device: one per mail that it has no row for, up to [`ROWS_PER_COLLECTION`]; the oldest of them counts what is older still.
+/// The rows for one device: one per mail that it has no row for among the newest [`ROWS_PER_COLLECTION`]; the oldest of them counts what is older still.
+/// Should the device know the oldest of those already, a burst is read again whose tail was counted the first time.
 #[must_use]
 pub fn mail_rows(mails: &[NewMail], recipient: &Recipient, now: Timestamp, settings: &Settings) -> Vec<NewDelivery> {
-    let fresh: Vec<&NewMail> = mails.iter().filter(|mail| !recipient.known.contains(&mail.event)).collect();
-    let Some(newest) = fresh.first() else { return Vec::new() };
-    let beyond = u32::try_from(fresh.len().saturating_sub(ROWS_PER_COLLECTION)).unwrap_or(u32::MAX);
-    let last = fresh.len().min(ROWS_PER_COLLECTION) - 1;
-    fresh
+    let shown = &mails[..mails.len().min(ROWS_PER_COLLECTION)];
+    let fresh = |mail: &&NewMail| !recipient.known.contains(&mail.event);
+    let beyond = if shown.last().as_ref().is_some_and(fresh) { mails.len() - shown.len() } else { 0 };
+    let Some(newest) = shown.iter().find(fresh) else { return Vec::new() };
+    let mut rows: Vec<NewDelivery> = shown
         .iter()
-        .take(ROWS_PER_COLLECTION)
-        .enumerate()
-        .map(|(place, mail)| NewDelivery {
+        .filter(fresh)
+        .map(|mail| NewDelivery {
             device: recipient.device,
             generation: recipient.generation,
             event: mail.event,
@@ -85,11 +85,15 @@ pub fn mail_rows(mails: &[NewMail], recipient: &Recipient, now: Timestamp, setti
             kind: DeliveryKind::Mail,
             item: Some(mail.item.clone()),
             received_at: mail.received_at,
-            count: if place == last { 1 + beyond } else { 1 },
+            count: 1,
             next_at: now + in_hand(settings),
             expires_at: now + settings.push_ttl,
         })
-        .collect()
+        .collect();
+    if let Some(oldest) = rows.last_mut() {
+        oldest.count += u32::try_from(beyond).unwrap_or(u32::MAX - 1);
+    }
+    rows
 }
 
 /// The row that tells one device a new badge.

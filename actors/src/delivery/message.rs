@@ -35,6 +35,9 @@ pub struct Order {
     pub unread: Option<u32>,
     /// Whether a badge change is to be told even if no mail came.
     pub badge_now: bool,
+    /// Whether content of pushes that must be repeated may stay in memory for a while. One delivery of a mailbox at a time may, so that a provider
+    /// that is away does not keep mail from the devices of another.
+    pub hold: bool,
 }
 
 /// Why a collection failed; nothing was written.

@@ -16,7 +16,7 @@ use crate::time::{Monotonic, Timestamp};
 
 use super::batch::{Held, HoldBudget};
 use super::fanout::push_id;
-use super::message::{Moment, Sent, code};
+use super::message::{Moment, Order, Sent, code};
 use super::policy;
 use super::retry::{Chance, backoff};
 
@@ -247,12 +247,12 @@ pub struct Sending {
 }
 
 impl Sending {
-    /// Takes the pushes in hand. `unread` is what the newest folder event said, if it said anything.
+    /// Takes the pushes in hand.
     #[must_use]
     pub fn new(
         (mailbox, authority): (MailboxId, Authority),
         mut pushes: Vec<Outgoing>,
-        unread: Option<u32>,
+        order: Order,
         at: Monotonic,
         budget: Arc<HoldBudget>,
         settings: &Settings,
@@ -267,10 +267,10 @@ impl Sending {
             contents: BTreeMap::new(),
             content_failures: 0,
             content_retry: None,
-            unread: unread.map_or(Unread::Wanted, |count| Unread::Known(Some(count))),
+            unread: order.unread.map_or(Unread::Wanted, |count| Unread::Known(Some(count))),
             budget,
             held: None,
-            hold_until: at + settings.hold_content,
+            hold_until: if order.hold { at + settings.hold_content } else { at },
             give_up: at + settings.hold_content + GRACE,
             marks: Vec::new(),
             retries: Vec::new(),

@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::alarm::Alarm;
 use crate::context::{Context, Counted};
 use crate::delivery::actor::{self as delivery, Delivery};
-use crate::delivery::message::{CollectEnd, Failure, Order, Work, code};
+use crate::delivery::message::{CollectEnd, Failure, Message as ToDelivery, Order, Work, code};
 use crate::ids::Authority;
 use crate::ports::cluster_store::OwnedMailbox;
 use crate::ports::mail_source::{MailboxRef, SourceError};
@@ -57,8 +57,10 @@ pub struct State {
     counted: Counted,
     /// Deliveries by number: whether they still collect.
     deliveries: BTreeMap<u32, bool>,
-    actors: BTreeMap<ActorId, u32>,
+    actors: BTreeMap<ActorId, (u32, ActorRef<ToDelivery>)>,
     number: u32,
+    /// Room for seeding, until a page of it takes it along.
+    room: Option<OwnedSemaphorePermit>,
     /// Whether the record of a predecessor's subscription was looked for.
     predecessor_ended: bool,
     tasks: Tasks,
@@ -84,6 +86,7 @@ impl Actor for Watcher {
             deliveries: BTreeMap::new(),
             actors: BTreeMap::new(),
             number: 0,
+            room: None,
             predecessor_ended: false,
             tasks: Tasks::default(),
             alarm: Alarm::default(),
@@ -99,7 +102,11 @@ impl Actor for Watcher {
                 }
             }
             Message::Watched(answer) => state.watched(&myself, answer.map(drop)).await?,
-            Message::Room(number, order, place) => state.begin_delivery(&myself, number, order, place).await?,
+            Message::Place(number, order, place) => state.begin_delivery(&myself, number, order, place).await?,
+            Message::Room(room) => {
+                state.room = Some(room);
+                state.step(&myself, Input::Room).await?;
+            }
             Message::Delivered(number, input) => state.delivered(&myself, number, input).await?,
             Message::Step(input) => state.step(&myself, input).await?,
             Message::Vanished => return Err("a task of the mailbox ended without an answer".into()),
@@ -122,7 +129,7 @@ impl Actor for Watcher {
             SupervisionEvent::ActorFailed(who, error) => {
                 metrics::restarts(metrics::Actor::Delivery, 1);
                 tracing::warn!(mailbox = %state.mailbox.smtp, %error, "a delivery failed; what it did not settle is taken up again");
-                if let Some(number) = state.actors.remove(&who.get_id()) {
+                if let Some((number, _)) = state.actors.remove(&who.get_id()) {
                     state.crashed(&myself, number).await?;
                 }
             }
@@ -140,6 +147,9 @@ impl State {
                 Effect::Watch => self.watch(myself),
                 Effect::Unwatch => self.context.ports.mail.unwatch(self.mailbox.id),
                 Effect::Deliver(order) => self.deliver(myself, order).await?,
+                Effect::GiveUp => self.give_up(),
+                Effect::AskRoom => self.ask_room(myself),
+                Effect::GiveRoom => self.room = None,
                 Effect::Stop => {
                     self.context.ports.mail.unwatch(self.mailbox.id);
                     myself.stop(Some("not ours".into()));
@@ -177,18 +187,36 @@ impl State {
         self.step(myself, Input::Watched(answer)).await
     }
 
+    /// Waits for room among the mailboxes that are seeded.
+    fn ask_room(&mut self, myself: &ActorRef<Message>) {
+        let rooms = self.context.seedings.clone();
+        self.tasks.run(myself, || Message::Vanished, async move {
+            Message::Room(rooms.acquire_owned().await.expect("the node's rooms are never closed"))
+        });
+    }
+
+    /// Ends the deliveries that still collect; those that send go on.
+    fn give_up(&mut self) {
+        let given_up: Vec<u32> = self.deliveries.iter().filter(|(_, collecting)| **collecting).map(|(number, _)| *number).collect();
+        for number in given_up {
+            self.deliveries.remove(&number);
+            self.actors.values().filter(|(of, _)| *of == number).for_each(|(_, actor)| actor.stop(None));
+        }
+    }
+
     /// Starts a delivery, as soon as there is room among the node's collections.
     async fn deliver(&mut self, myself: &ActorRef<Message>, order: Order) -> Result<(), ActorProcessingErr> {
         self.number = self.number.wrapping_add(1);
         let number = self.number;
         self.deliveries.insert(number, true);
-        let rooms = if order.work == Work::Seed { self.context.seedings.clone() } else { self.context.collections.clone() };
-        if let Ok(place) = rooms.clone().try_acquire_owned() {
-            return self.begin_delivery(myself, number, order, place).await;
+        let rooms = self.context.collections.clone();
+        let room = if order.work == Work::Seed { self.room.take() } else { rooms.clone().try_acquire_owned().ok() };
+        if let Some(room) = room {
+            return self.begin_delivery(myself, number, order, room).await;
         }
         self.tasks.run(myself, || Message::Vanished, async move {
             let place = rooms.acquire_owned().await.expect("the node's places are never closed");
-            Message::Room(number, order, place)
+            Message::Place(number, order, place)
         });
         Ok(())
     }
@@ -215,7 +243,7 @@ impl State {
             place: Some(place),
         };
         let (actor, _) = Actor::spawn_linked(None, Delivery, begin, myself.get_cell()).await?;
-        self.actors.insert(actor.get_id(), number);
+        self.actors.insert(actor.get_id(), (number, actor));
         Ok(())
     }
 

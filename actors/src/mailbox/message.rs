@@ -15,8 +15,10 @@ pub enum Message {
     Hinted,
     /// The answer of the mail source to a request to watch.
     Watched(Result<SubscriptionRecord, SourceError>),
-    /// There is room for this delivery.
-    Room(u32, Order, OwnedSemaphorePermit),
+    /// There is a place for this delivery among the node's collections.
+    Place(u32, Order, OwnedSemaphorePermit),
+    /// There is room among the mailboxes that are seeded.
+    Room(OwnedSemaphorePermit),
     /// A delivery reports; which of them by its number.
     Delivered(u32, Input),
     /// Anything else that its state machine knows.

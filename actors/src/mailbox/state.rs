@@ -42,6 +42,10 @@ pub enum Input {
     },
     /// The sweep found PENDING rows that are due.
     Resume,
+    /// The room for seeding that was asked for is there.
+    Room,
+    /// Effects may begin again after the gate was closed, or sending was paused.
+    Reopened,
     /// No collections begin any more; what is under way goes on.
     Drain,
     /// The time of [`Mailbox::due`] came.
@@ -57,6 +61,12 @@ pub enum Effect {
     Unwatch,
     /// Begin a delivery.
     Deliver(Order),
+    /// End the delivery that collects: its answer is not waited for any more.
+    GiveUp,
+    /// Wait for room among the mailboxes that are seeded.
+    AskRoom,
+    /// That room is not needed any more.
+    GiveRoom,
     /// The mailbox is not ours any more: end the actor.
     Stop,
 }
@@ -78,6 +88,14 @@ enum Watch {
     Parked(Monotonic),
 }
 
+/// Room among the mailboxes that are seeded at a time. It is waited for beside other work: mail that comes meanwhile is announced meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    None,
+    Asked,
+    Given,
+}
+
 /// A collection under way, and the marks that it took with it: a failure puts them back.
 #[derive(Debug, Clone, Copy)]
 struct Running {
@@ -96,6 +114,7 @@ pub struct Mailbox {
     watch_failures: u32,
     /// Whether a sync ran to its end since the stream opened.
     caught_up: bool,
+    room: Room,
     /// The collection under way.
     collecting: Option<Running>,
     /// Deliveries that committed and still send.
@@ -116,6 +135,8 @@ pub struct Mailbox {
     /// Back-off: no collection before this.
     retry_at: Monotonic,
     failures: u32,
+    /// The back-off is for the store or the gate: it ends when they are back.
+    waits_for_store: bool,
     /// Without any sync by then, one is made.
     sync_by: Monotonic,
     draining: bool,
@@ -131,6 +152,7 @@ impl Mailbox {
             watch: Watch::Due(Monotonic(0)),
             watch_failures: 0,
             caught_up: false,
+            room: Room::None,
             collecting: None,
             sending: 0,
             mail_mark: None,
@@ -142,6 +164,7 @@ impl Mailbox {
             quiet_until: Monotonic(0),
             retry_at: Monotonic(0),
             failures: 0,
+            waits_for_store: false,
             sync_by: Monotonic::NEVER,
             draining: false,
             chance: Chance::new(seed),
@@ -177,8 +200,10 @@ impl Mailbox {
             Input::Collected { end, sending } => self.collected(now, end, sending, settings, &mut effects),
             Input::Settled { left } => self.settled(now, left, settings),
             Input::Resume => self.resume(now),
+            Input::Room => self.room = Room::Given,
+            Input::Reopened => self.reopened(now, settings),
             Input::Drain => self.draining = true,
-            Input::Alarm => self.overdue(now, settings),
+            Input::Alarm => self.overdue(now, settings, &mut effects),
         }
         self.advance(now, settings, &mut effects);
         effects
@@ -195,7 +220,7 @@ impl Mailbox {
         let watch = if self.draining { Monotonic::NEVER } else { watch };
         watch.min(match self.collecting {
             Some(running) => running.deadline,
-            None => self.next_work(settings).map_or(Monotonic::NEVER, |(at, _)| at),
+            None => self.work(settings).map(|(at, _)| at).min().unwrap_or(Monotonic::NEVER),
         })
     }
 
@@ -316,10 +341,15 @@ impl Mailbox {
 
     fn failed(&mut self, now: Monotonic, running: Running, failure: Failure, settings: &Settings, effects: &mut Vec<Effect>) {
         match running.work {
-            Work::Resend => self.resume_at = Some(now),
+            Work::Resend => self.resume(now),
             Work::Recent => {}
-            Work::Sync | Work::Seed => self.sync_mark = self.seeded,
+            Work::Sync | Work::Seed => self.sync_mark |= self.seeded,
         }
+        // What it committed before it failed, if it did, is in nobody's hands.
+        if matches!(failure, Failure::Store | Failure::Crashed | Failure::Late) {
+            self.resume(now);
+        }
+        self.waits_for_store = matches!(failure, Failure::Store | Failure::Gate);
         self.mail_mark = running.mail.or(self.mail_mark);
         self.badge_at = running.badge.or(self.badge_at);
         self.quiet_until = running.quiet_until;
@@ -333,6 +363,8 @@ impl Mailbox {
                 self.watch = Watch::Due(now + self.watch_backoff(settings));
                 self.back_off(now, settings);
             }
+            // A state written behind came in between: read again at once.
+            Failure::Overtaken if self.failures == 0 => self.failures = 1,
             Failure::Overtaken | Failure::Source(_) | Failure::Store | Failure::Gate | Failure::Crashed | Failure::Late => {
                 self.back_off(now, settings)
             }
@@ -355,15 +387,24 @@ impl Mailbox {
         }
     }
 
-    /// Rows that are due are taken up, unless whoever sends right now may hold them.
+    /// Rows that wait are taken up as soon as nobody holds any.
     fn resume(&mut self, now: Monotonic) {
-        if self.idle() {
-            self.resume_at = Some(self.resume_at.unwrap_or(Monotonic::NEVER).min(now));
+        self.resume_at = Some(self.resume_at.unwrap_or(Monotonic::NEVER).min(now));
+    }
+
+    /// What waits for the store or the gate need not wait any longer; neighbours do not come all at once.
+    fn reopened(&mut self, now: Monotonic, settings: &Settings) {
+        let soon = now + self.chance.below(settings.retry_base * 2);
+        if std::mem::take(&mut self.waits_for_store) {
+            self.failures = 0;
+            self.retry_at = self.retry_at.min(soon);
         }
+        self.resume_failures = 0;
+        self.resume_at = self.resume_at.map(|at| at.min(soon));
     }
 
     /// An answer that never came counts as a failure.
-    fn overdue(&mut self, now: Monotonic, settings: &Settings) {
+    fn overdue(&mut self, now: Monotonic, settings: &Settings, effects: &mut Vec<Effect>) {
         if let Watch::Asking { deadline, .. } = self.watch
             && now >= deadline
         {
@@ -373,7 +414,8 @@ impl Mailbox {
             && now >= running.deadline
         {
             self.collecting = None;
-            self.failed(now, running, Failure::Late, settings, &mut Vec::new());
+            effects.push(Effect::GiveUp);
+            self.failed(now, running, Failure::Late, settings, effects);
         }
     }
 
@@ -388,44 +430,48 @@ impl Mailbox {
             }
             _ => {}
         }
-        if self.collecting.is_none()
-            && let Some((at, work)) = self.next_work(settings)
-            && now >= at
-        {
-            effects.push(Effect::Deliver(self.begin(now, work, settings)));
+        if self.collecting.is_none() {
+            // Of what is due: rows that wait before new work, so that a push and its repeat keep their order; a page of old mail last.
+            let due = self.work(settings).filter(|(at, _)| now >= *at).map(|(_, work)| work);
+            if let Some(work) = due.min_by_key(|work| [Work::Resend, Work::Sync, Work::Recent, Work::Seed].iter().position(|w| w == work)) {
+                effects.push(Effect::Deliver(self.begin(now, work, settings)));
+            }
+        }
+        match self.room {
+            Room::None if self.to_seed() && !matches!(self.collecting, Some(Running { work: Work::Seed, .. })) => {
+                self.room = Room::Asked;
+                effects.push(Effect::AskRoom);
+            }
+            Room::Given if !self.to_seed() => {
+                self.room = Room::None;
+                effects.push(Effect::GiveRoom);
+            }
+            _ => {}
         }
     }
 
-    /// What is collected next and when it may begin.
-    fn next_work(&self, settings: &Settings) -> Option<(Monotonic, Work)> {
-        if self.draining || self.sending >= MOST_SENDING {
-            return None;
-        }
-        let resend = self.resume_at.filter(|_| self.sending == 0).map(|at| (at, Work::Resend));
-        if matches!(self.watch, Watch::Parked(_)) {
-            return resend.map(|(at, work)| (at.max(self.retry_at), work));
-        }
+    /// Whether pages of old mail are to be drained: subscribed first, so that mail that comes meanwhile is heard of.
+    fn to_seed(&self) -> bool {
+        !self.seeded && matches!(self.watch, Watch::Silent | Watch::Streaming | Watch::Full(_))
+    }
+
+    /// All that is to be collected, and when each may begin.
+    fn work(&self, settings: &Settings) -> impl Iterator<Item = (Monotonic, Work)> {
+        let free = !self.draining && self.sending < MOST_SENDING;
+        let collects = free && !matches!(self.watch, Watch::Parked(_));
+        let resend = self.resume_at.filter(|_| free && self.sending == 0).map(|at| (at, Work::Resend));
         let for_mail = self.mail_mark.map(|at| (at + settings.collect_delay).max(self.quiet_until));
-        let collect = if self.seeded {
+        let sync = (collects && self.seeded).then(|| {
             let forced = if self.sync_mark { Monotonic(0) } else { self.sync_by };
-            let at = forced.min(for_mail.unwrap_or(Monotonic::NEVER)).min(self.badge_at.unwrap_or(Monotonic::NEVER));
-            Some((at, Work::Sync))
-        } else {
-            // Subscribed first, then drained; mail that comes meanwhile is found by its receive time.
-            let subscribed = matches!(self.watch, Watch::Silent | Watch::Streaming | Watch::Full(_));
-            let page = subscribed.then_some((Monotonic(0), Work::Seed));
-            for_mail.map(|at| (at, Work::Recent)).into_iter().chain(page).min_by_key(|(at, work)| (*at, *work == Work::Seed))
-        };
-        // Rows that wait come before new work of the same time, so that a push and its repeat keep their order.
-        resend
-            .into_iter()
-            .chain(collect)
-            .map(|(at, work)| (at.max(self.retry_at), work))
-            .min_by_key(|(at, work)| (*at, *work != Work::Resend))
+            (forced.min(for_mail.unwrap_or(Monotonic::NEVER)).min(self.badge_at.unwrap_or(Monotonic::NEVER)), Work::Sync)
+        });
+        let recent = for_mail.filter(|_| collects && !self.seeded).map(|at| (at, Work::Recent));
+        let page = (collects && self.to_seed() && self.room == Room::Given).then_some((Monotonic(0), Work::Seed));
+        resend.into_iter().chain(sync).chain(recent).chain(page).map(|(at, work)| (at.max(self.retry_at), work))
     }
 
     fn begin(&mut self, now: Monotonic, work: Work, settings: &Settings) -> Order {
-        let mut order = Order { work, hinted_at: None, unread: None, badge_now: false };
+        let mut order = Order { work, hinted_at: None, unread: None, badge_now: false, hold: self.sending == 0 };
         let mut running = Running {
             work,
             deadline: now + settings.collect_deadline + settings.retry_max,
@@ -435,7 +481,10 @@ impl Mailbox {
         };
         match work {
             Work::Resend => self.resume_at = None,
-            Work::Seed => self.sync_mark = false,
+            Work::Seed => {
+                self.sync_mark = false;
+                self.room = Room::None;
+            }
             Work::Recent | Work::Sync => {
                 running.mail = self.mail_mark.take();
                 running.badge = self.badge_at.take();

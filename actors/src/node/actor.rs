@@ -12,6 +12,7 @@ use super::state::{Effect, Ended, Input, Node};
 use crate::alarm::Alarm;
 use crate::context::Context;
 use crate::ids::{Authority, Fence, ShardId};
+use crate::mailbox::state::Input as MailboxInput;
 use crate::ports::StoreError;
 use crate::ports::cluster_store::{Join, ShardSeen};
 use crate::shard::actor::{Begin as BeginShard, Keeper};
@@ -144,7 +145,11 @@ impl State {
                 Effect::Join => self.join(myself),
                 Effect::Beat => self.beat(myself),
                 Effect::Open(until, sending) => {
+                    let closed = !context.gate.lets_pushes_out();
                     context.gate.open_until(until, sending);
+                    if closed && context.gate.lets_pushes_out() {
+                        self.begin.directory.tell_all(&MailboxInput::Reopened);
+                    }
                     metrics::sending_allowed(f64::from(u8::from(sending)));
                 }
                 Effect::Shards(seen) => self.own(myself, seen).await?,

@@ -42,6 +42,8 @@ pub enum Ended {
     Replaced,
     /// The database cannot be used until a person helps.
     Unusable(String),
+    /// The core was stopped, or its root failed, which is a bug.
+    Stopped,
 }
 
 /// A node.
