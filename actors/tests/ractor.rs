@@ -114,9 +114,9 @@ struct Family {
 
 async fn family() -> Family {
     let (tell, mut events) = mpsc::unbounded_channel();
-    let (parent, _) = Actor::spawn(None, Parent, tell).await.unwrap();
+    let (parent, _) = Actor::spawn(None, Parent, tell).await.expect("it starts");
     let seen = Seen::default();
-    let (child, _) = Actor::spawn_linked(None, Child, seen.clone(), parent.get_cell()).await.unwrap();
+    let (child, _) = Actor::spawn_linked(None, Child, seen.clone(), parent.get_cell()).await.expect("it starts");
     assert_eq!(events.recv().await, Some(Event::Started));
     Family { parent, child, seen, events }
 }

@@ -54,6 +54,7 @@ async fn node(config: Config) -> anyhow::Result<Exit> {
         Stopped::Ended(Ended::Replaced) => {
             Err(Failure::error(Exit::Failed, "another process took the database over; this one stopped acting at once"))
         }
+        Stopped::Ended(Ended::Stopped) => Err(Failure::error(Exit::Failed, "the core ended by a bug; start the node again")),
         Stopped::Ended(Ended::Unusable(why)) => Err(Failure::error(Exit::NotReachable, why)),
     }
 }
