@@ -77,8 +77,9 @@ impl ProviderTokens {
             _ => self.find(text)?,
         };
         provider.fresh(now_s)?;
-        self.not_renewed_too_often(connection, &provider)?;
-        connection.current = Some(provider);
+        if self.may_show(connection, &provider)? {
+            connection.current = Some(provider);
+        }
         Ok(())
     }
 
@@ -119,18 +120,18 @@ impl ProviderTokens {
         Ok(Provider { text: text.into(), issued_at_s: claims.iat.ok_or_else(|| invalid("no iat"))?, revoked: AtomicBool::new(false) })
     }
 
-    /// A connection may change to a token issued `min_update` after the former one, or at any time when that was expired.
-    fn not_renewed_too_often(&self, connection: &ConnectionToken, next: &Arc<Provider>) -> Result<(), Refusal> {
+    /// Whether this becomes the connection's token. A connection may change to one issued `min_update` after the former one, or at
+    /// any time when that was expired; a request that still carries an older one was on its way when the change came.
+    fn may_show(&self, connection: &ConnectionToken, next: &Arc<Provider>) -> Result<bool, Refusal> {
         let Some(current) = &connection.current else {
-            return Ok(());
+            return Ok(true);
         };
         let apart_s = next.issued_at_s - current.issued_at_s;
-        let allowed = Arc::ptr_eq(current, next)
-            || current.text == next.text
-            || current.revoked.load(Ordering::Relaxed)
-            || apart_s >= self.min_update.as_secs() as i64;
-        if allowed {
-            return Ok(());
+        if current.revoked.load(Ordering::Relaxed) || apart_s >= self.min_update.as_secs() as i64 {
+            return Ok(true);
+        }
+        if current.text == next.text || apart_s < 0 {
+            return Ok(false);
         }
         Err(Refusal::misuse(
             Reason::TooManyProviderTokenUpdates,

@@ -113,6 +113,10 @@ impl Mailbox {
         }
     }
 
+    pub(super) fn holds(&self, hash: ShortHash) -> bool {
+        self.by_hash.contains_key(&hash)
+    }
+
     fn mail(&mut self, hash: ShortHash) -> Option<&mut Mail> {
         let index = *self.by_hash.get(&hash)?;
         self.mails.get_mut(index as usize)

@@ -37,6 +37,8 @@ const LATE_SLACK: Duration = Duration::from_secs(2);
 const LATENCY_CEILING_US: u64 = 600_000_000;
 /// Samples for a display are taken not more often than this.
 const SAMPLE_EVERY_US: u64 = 200_000;
+/// A cut-off that never comes: a thousand years.
+const NEVER: Duration = Duration::from_secs(1_000 * 365 * 86_400);
 /// So many lost mails are listed by name; all are counted.
 const LISTED: usize = 1_000;
 
@@ -69,6 +71,7 @@ type Refusals = HashMap<(Provider, u16, Box<str>), u64>;
 pub struct Ledger {
     start: Instant,
     late_after_us: u64,
+    adopting: bool,
     hasher: RandomState,
     shards: Vec<Mutex<Shard>>,
     places: Vec<RwLock<HashMap<u64, Place>>>,
@@ -96,6 +99,7 @@ impl Ledger {
         Self {
             start: Instant::now(),
             late_after_us: (window + LATE_SLACK).as_micros() as u64,
+            adopting: false,
             hasher: RandomState::new(),
             shards: (0..SHARDS).map(|_| Mutex::new(Shard::new())).collect(),
             places: (0..SHARDS).map(|_| RwLock::default()).collect(),
@@ -105,6 +109,13 @@ impl Ledger {
             sample: Mutex::default(),
             sample_due_us: AtomicU64::new(0),
         }
+    }
+
+    /// With this a phone that nobody entered is entered by the first push that names a mail: it belongs to that mail's mailbox, and
+    /// may show details for ever.
+    #[must_use]
+    pub fn adopting(self, adopting: bool) -> Self {
+        Self { adopting, ..self }
     }
 
     fn tick(&self, at: Instant) -> Tick {
@@ -186,7 +197,7 @@ impl Ledger {
         }
         let at = self.tick(push.arrived);
         self.take_sample(push, at);
-        let Some(place) = self.place(push.token) else {
+        let Some(place) = self.place(push.token).or_else(|| self.adopt(push)) else {
             add(&totals.unknown_phones, 1);
             return;
         };
@@ -204,6 +215,17 @@ impl Ledger {
         }
         drop(shard);
         self.totals.add_judged(&judged);
+    }
+
+    fn adopt(&self, push: &Push<'_>) -> Option<Place> {
+        let named = push.hashes.first().filter(|_| self.adopting)?;
+        let owner = self.shards.iter().find_map(|shard| {
+            let shard = locked(shard);
+            shard.mailboxes.iter().find(|(_, books)| books.holds(*named)).map(|(address, _)| address.to_string())
+        });
+        let device = Device { token: push.token.to_owned(), provider: push.provider, mailbox: owner?, cutoff: NEVER };
+        self.device_at(&device, push.arrived, push.arrived_ms);
+        self.place(push.token)
     }
 
     fn take_sample(&self, push: &Push<'_>, at: Tick) {

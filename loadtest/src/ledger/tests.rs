@@ -16,7 +16,10 @@ struct Story {
 impl Story {
     /// Two phones of one mailbox: `a` with a cut-off of one hour, `b` with none allowed at all.
     fn begin() -> Self {
-        let ledger = Ledger::new(WINDOW);
+        Self::with(Ledger::new(WINDOW))
+    }
+
+    fn with(ledger: Ledger) -> Self {
         let begin = ledger.start;
         let story = Self { ledger, begin };
         story.phone("a", 3_600);
@@ -294,6 +297,21 @@ fn a_mail_that_became_unread_again_may_be_announced_or_not() {
     assert_eq!(story.verdict().lost_count, 0);
     story.push("a", "p1", &["m1"], 150);
     assert!(story.verdict().is_clean());
+}
+
+#[test]
+fn a_stranger_is_counted_or_else_adopted_by_the_mailbox_whose_mail_it_hears_of() {
+    let strict = Story::begin();
+    strict.mail("m1", 100, true);
+    strict.push("stranger", "p1", &["m1"], 150);
+    assert_eq!((strict.verdict().unknown_phones, strict.verdict().devices), (1, 2));
+    let kind = Story::with(Ledger::new(WINDOW).adopting(true));
+    kind.mail("m1", 100, true);
+    kind.push("stranger", "p1", &["m1"], 150);
+    kind.mail("m2", 200, true);
+    let verdict = kind.verdict();
+    assert_eq!((verdict.unknown_phones, verdict.devices, verdict.announced), (0, 3, 1));
+    assert_eq!(verdict.lost.iter().filter(|lost| lost.device == "stranger").count(), 1, "it is owed the next one");
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl Simulators {
     /// When an address cannot be bound.
     pub async fn start_with(options: Options, credentials: Credentials) -> io::Result<Self> {
         crate::tls::install_provider();
-        let ledger = Arc::new(Ledger::new(options.window));
+        let ledger = Arc::new(Ledger::new(options.window).adopting(options.take_strangers));
         let world = World::new(Arc::clone(&ledger) as Arc<dyn Witness>);
         let basic = (Credentials::BASIC_USER.to_owned(), credentials.basic_password.clone());
         let accounts = Arc::new(Accounts::new([basic]));
@@ -151,25 +151,28 @@ impl Simulators {
 
     /// Makes the device token known to its provider (for Apple: in production), with the app installed.
     pub fn install(&self, provider: Provider, token: &str) {
+        let token = as_pushed(provider, token);
         match provider {
-            Provider::Apns => self.apple.phones().install(token, Credentials::APP),
-            Provider::Fcm => self.google.phones().install(token, Credentials::FCM_PROJECT),
+            Provider::Apns => self.apple.phones().install(&token, Credentials::APP),
+            Provider::Fcm => self.google.phones().install(&token, Credentials::FCM_PROJECT),
         }
     }
 
     /// The app was removed from the phone: its provider says so from here on, and nothing is owed to it.
     pub fn uninstall(&self, provider: Provider, token: &str) {
         let now_ms = jiff::Timestamp::now().as_millisecond();
+        let token = as_pushed(provider, token);
         match provider {
-            Provider::Apns => self.apple.phones().remove(token, now_ms),
-            Provider::Fcm => self.google.phones().remove(token, now_ms),
+            Provider::Apns => self.apple.phones().remove(&token, now_ms),
+            Provider::Fcm => self.google.phones().remove(&token, now_ms),
         }
-        self.ledger.forgotten(token);
+        self.ledger.forgotten(&token);
     }
 
     /// Enters a phone whose registration the product accepted: from here on it is owed every mail.
     pub fn registered(&self, device: &Device) {
-        self.ledger.device(device);
+        let token = as_pushed(device.provider, &device.token);
+        self.ledger.device(&Device { token, ..device.clone() });
     }
 
     /// Ends the storm, or lets it come again: a run is judged when all has been said.
@@ -204,6 +207,14 @@ impl Simulators {
     /// Stops everything and waits until it is done, a few seconds at most.
     pub async fn stop(self) {
         tokio::join!(self.apple.stop(), self.apple_sandbox.stop(), self.google.stop(), self.exchange.stop(), self.identity.stop());
+    }
+}
+
+/// A token in the form in which it comes with a push: Apple's are hexadecimal digits of either case.
+fn as_pushed(provider: Provider, token: &str) -> String {
+    match provider {
+        Provider::Apns => token.to_ascii_lowercase(),
+        Provider::Fcm => token.to_owned(),
     }
 }
 

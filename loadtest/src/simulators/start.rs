@@ -65,7 +65,7 @@ impl<'a> Start<'a> {
         options.topics = self.options.topics.clone();
         options.max_streams = self.options.apns_streams;
         options.faults = self.faults(salt);
-        let apple = Apple::start(options).await?;
+        let apple = Apple::start(options).await.map_err(at("APNs", port))?;
         apple.add_key(Credentials::APNS_KID, Credentials::APNS_TEAM, self.credentials.apns_key.public_key_raw());
         Ok(apple)
     }
@@ -77,7 +77,7 @@ impl<'a> Start<'a> {
         options.bind = self.bind(self.options.ports.fcm);
         options.project = Credentials::FCM_PROJECT.to_owned();
         options.faults = self.faults(3);
-        let google = Google::start(options).await?;
+        let google = Google::start(options).await.map_err(at("FCM", self.options.ports.fcm))?;
         google.set_account(Credentials::FCM_EMAIL, self.credentials.fcm_key.public_key_raw());
         Ok(google)
     }
@@ -93,7 +93,7 @@ impl<'a> Start<'a> {
         options.faults = Arc::clone(faults);
         options.timings.heartbeat = self.options.heartbeat;
         options.timings.minute = self.options.stream_minute;
-        exchange::Server::start(options).await
+        exchange::Server::start(options).await.map_err(at("Exchange", self.options.ports.exchange))
     }
 
     pub(super) async fn identity(&self, accounts: &Arc<Accounts>) -> io::Result<identity::Server> {
@@ -105,6 +105,11 @@ impl<'a> Start<'a> {
             .clients
             .push(identity::Client { id: Credentials::OAUTH_CLIENT_ID.to_owned(), secret: self.credentials.oauth_secret.clone() });
         options.audience = self.options.audience.clone();
-        identity::Server::start(options).await
+        identity::Server::start(options).await.map_err(at("the identity provider", self.options.ports.identity))
     }
+}
+
+/// Says which server could not be started where.
+fn at(server: &'static str, port: u16) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{server} on port {port}: {error}"))
 }
