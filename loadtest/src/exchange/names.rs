@@ -18,10 +18,11 @@ pub(super) const MAX_FOUND: usize = 250;
 
 /// Codes after which the server has deleted the subscriptions concerned: the client must make others, and the former ones must not
 /// count against it.
-const DEADLY: [&str; 6] = [
+const DEADLY: [&str; 7] = [
     "ErrorInvalidSubscription",
     "ErrorExpiredSubscription",
     "ErrorSubscriptionNotFound",
+    "ErrorSubscriptionAccessDenied",
     "ErrorReadEventsFailed",
     "ErrorProxyRequestNotAllowed",
     "ErrorMailboxFailover",
@@ -60,5 +61,18 @@ impl Failure {
     pub(super) fn busy(back_off: std::time::Duration) -> Self {
         let text = "The server cannot service this request right now. Try again later.";
         Self { values: vec![("BackOffMilliseconds", back_off.as_millis().to_string())], ..Self::fault("ErrorServerBusy", text) }
+    }
+
+    /// The same as the inner error of `ErrorInternalServerError`, inside the operation's response.
+    pub(super) fn busy_inside(back_off: std::time::Duration) -> Self {
+        let Self { text, mut values, .. } = Self::busy(back_off);
+        let inner = [
+            ("InnerErrorMessageText", text),
+            ("InnerErrorResponseCode", "ErrorServerBusy".to_owned()),
+            ("InnerErrorDescriptiveLinkKey", "0".to_owned()),
+        ];
+        values.splice(0..0, inner);
+        let text = "An internal server error occurred. The operation failed.";
+        Self { values, ..Self::message("ErrorInternalServerError", text) }
     }
 }

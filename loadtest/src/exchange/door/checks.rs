@@ -116,6 +116,18 @@ impl Door {
                 self.shared.budgets.begin_back_off(&self.account, *length);
                 return Ok(dress::fault(&Failure::busy(*length)));
             }
+            Some(RequestFault::BusyInside(length)) => {
+                self.shared.budgets.begin_back_off(&self.account, *length);
+                let busy = Failure::busy_inside(*length);
+                return Ok(dress::document(&refused(name, &busy), None, false));
+            }
+            Some(RequestFault::LoseSubscription) => {
+                if let Operation::GetStreamingEvents(ask) = &request.operation
+                    && let Some(id) = ask.ids.last()
+                {
+                    self.shared.subscriptions.remove(id);
+                }
+            }
             Some(RequestFault::Reset) => return self.reset(),
             Some(other) => {
                 self.end_subscriptions(other, &request.operation);
@@ -126,7 +138,11 @@ impl Door {
             Ok(slots) => slots,
             Err(failure) => return Ok(dress::fault(&failure)),
         };
-        tokio::time::sleep(self.shared.options.timings.latency).await;
+        let latency = self.shared.options.timings.latency;
+        // A sleep of no length still waits for the timer's next tick.
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
         let flavour = self.shared.options.faults.flavour();
         let groups = &self.shared.options.groups;
         let mut back_end = self.wish.route(groups, |smtp| self.shared.home(smtp));

@@ -129,6 +129,8 @@ pub(super) fn faulty(fault: &RequestFault, name: OperationName) -> Response<Body
         }
         RequestFault::WrongAnswer => document(&answer_to_another(name), None, false),
         RequestFault::Busy(_)
+        | RequestFault::BusyInside(_)
+        | RequestFault::LoseSubscription
         | RequestFault::Reset
         | RequestFault::LoseAnswer
         | RequestFault::WrongBackEnd

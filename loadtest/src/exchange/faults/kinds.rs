@@ -23,6 +23,10 @@ pub enum RequestFault {
     },
     /// `ErrorServerBusy`; the account must stay away for this long.
     Busy(Duration),
+    /// The same as the inner error of `ErrorInternalServerError` in the operation's response, with status 200.
+    BusyInside(Duration),
+    /// One of the subscriptions that a stream is asked for is gone: the bad one of many. Other operations are not touched.
+    LoseSubscription,
     /// A bare HTTP status, as load balancers and overloaded front ends give it.
     Status(u16),
     /// 302 to the generic error page.
@@ -50,7 +54,8 @@ impl RequestFault {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Code { code, .. } | Self::Fault { code, .. } => code,
-            Self::Busy(_) => "back-off",
+            Self::Busy(_) | Self::BusyInside(_) => "back-off",
+            Self::LoseSubscription => "subscription-lost",
             Self::Status(_) => "http-status",
             Self::ErrorPage => "error-page",
             Self::PolicyBlocked(_) => "policy-blocked",

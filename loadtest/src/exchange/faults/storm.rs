@@ -19,6 +19,8 @@ const IN_A_ROW: u8 = 2;
 const BETWEEN_BACK_OFFS: Duration = Duration::from_secs(15);
 /// Mailbox moves make every mail of a mailbox look new; one that moves all the time shows nothing.
 const MOVES: u32 = 20;
+/// Faults that end every subscription of a stream; making two hundred anew takes its time.
+const HEAVY: u32 = 5;
 
 /// The dice and what they said lately.
 #[derive(Debug)]
@@ -27,11 +29,20 @@ pub(super) struct Storm {
     in_a_row: HashMap<String, u8>,
     last_back_off: Option<Instant>,
     moves_left: u32,
+    heavy_requests: u32,
+    heavy_streams: u32,
 }
 
 impl Storm {
     pub(super) fn new(seed: u64) -> Self {
-        Self { rng: SmallRng::seed_from_u64(seed), in_a_row: HashMap::new(), last_back_off: None, moves_left: MOVES }
+        Self {
+            rng: SmallRng::seed_from_u64(seed),
+            in_a_row: HashMap::new(),
+            last_back_off: None,
+            moves_left: MOVES,
+            heavy_requests: HEAVY,
+            heavy_streams: HEAVY,
+        }
     }
 
     pub(super) fn request(&mut self, operation: OperationName, mailbox: &str) -> Option<RequestFault> {
@@ -72,13 +83,15 @@ impl Storm {
     }
 
     fn back_off(&mut self) -> RequestFault {
+        let length = self.millis(2_000, 3_500);
+        let inside = self.rng.random();
         let now = Instant::now();
         let early = |last: Instant| now.duration_since(last) < BETWEEN_BACK_OFFS;
         if self.last_back_off.is_some_and(early) {
             return RequestFault::Status(503);
         }
         self.last_back_off = Some(now);
-        RequestFault::Busy(self.millis(2_000, 3_500))
+        if inside { RequestFault::BusyInside(length) } else { RequestFault::Busy(length) }
     }
 
     /// Codes that any operation may meet and that pass by themselves.
@@ -101,14 +114,20 @@ impl Storm {
     fn code_of(&mut self, operation: OperationName) -> RequestFault {
         let code = |code, text| RequestFault::Code { code, text };
         match operation {
-            OperationName::GetStreamingEvents => match self.rng.random_range(0..4_u8) {
-                0 => RequestFault::WrongBackEnd,
-                1 => {
-                    code("ErrorProxyRequestNotAllowed", "The Service instance doesn't have sufficient permissions to perform the request.")
-                }
-                2 => RequestFault::Fault { code: "ErrorInvalidSubscription", text: "The subscription is invalid.", is_ok: true },
-                _ => code("ErrorReadEventsFailed", "The events couldn't be read."),
-            },
+            OperationName::GetStreamingEvents => {
+                let heavy = match self.rng.random_range(0..8_u8) {
+                    0 => RequestFault::WrongBackEnd,
+                    1 => code(
+                        "ErrorProxyRequestNotAllowed",
+                        "The Service instance doesn't have sufficient permissions to perform the request.",
+                    ),
+                    2 => RequestFault::Fault { code: "ErrorInvalidSubscription", text: "The subscription is invalid.", is_ok: true },
+                    3 => code("ErrorReadEventsFailed", "The events couldn't be read."),
+                    4 => code("ErrorSubscriptionAccessDenied", "You don't have permission to access the subscription."),
+                    _ => return RequestFault::LoseSubscription,
+                };
+                few(&mut self.heavy_requests, heavy, RequestFault::LoseSubscription)
+            }
             OperationName::SyncFolderItems => {
                 code("ErrorInvalidSyncStateData", "Synchronization state data is corrupt or otherwise invalid.")
             }
@@ -130,24 +149,25 @@ impl Storm {
 
     fn stream_fault(&mut self) -> StreamFault {
         let error = |code, ids, status| StreamFault::Error { code, ids, status };
-        match self.rng.random_range(0..16_u8) {
+        match self.rng.random_range(0..17_u8) {
             0 => StreamFault::Silence,
             1 | 2 => StreamFault::Reset,
             3 => StreamFault::Close { twice: false },
             4 => StreamFault::Close { twice: true },
             5 => error("ErrorInvalidSubscription", NamedIds::One, ErrorStatus::Absent),
             6 => error("ErrorExpiredSubscription", NamedIds::One, ErrorStatus::Closed),
-            7 => error("ErrorReadEventsFailed", NamedIds::All, ErrorStatus::Closed),
+            7 => few(&mut self.heavy_streams, error("ErrorReadEventsFailed", NamedIds::All, ErrorStatus::Closed), StreamFault::Reset),
             8 => error("ErrorInternalServerError", NamedIds::Absent, ErrorStatus::Closed),
             9 => error("ErrorSubscriptionNotFound", NamedIds::One, ErrorStatus::Ok),
-            10 => error("ErrorMailboxFailover", NamedIds::Empty, ErrorStatus::Closed),
+            10 => few(&mut self.heavy_streams, error("ErrorMailboxFailover", NamedIds::Empty, ErrorStatus::Closed), StreamFault::Reset),
             11 => StreamFault::Missed,
             12 => StreamFault::Deaf(self.millis(100, 2_000)),
             13 if self.moves_left > 0 => {
                 self.moves_left -= 1;
                 StreamFault::MoveMailbox
             }
-            14 => StreamFault::Restart,
+            14 => few(&mut self.heavy_streams, StreamFault::Restart, StreamFault::Reset),
+            15 => error("ErrorNewEventStreamConnectionOpened", NamedIds::Absent, ErrorStatus::Closed),
             _ => StreamFault::Burst,
         }
     }
@@ -187,6 +207,15 @@ impl Storm {
     }
 }
 
+/// The heavy fault as long as some are left, then the light one.
+fn few<F>(left: &mut u32, heavy: F, light: F) -> F {
+    if *left == 0 {
+        return light;
+    }
+    *left -= 1;
+    heavy
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,21 +235,50 @@ mod tests {
         }
     }
 
+    /// What the dice say to a thousand requests and streams.
+    fn throw(seed: u64) -> (Vec<Option<RequestFault>>, Vec<Option<StreamPlan>>) {
+        let mut storm = Storm::new(seed);
+        let one = |_| (storm.request(OperationName::GetStreamingEvents, "a"), storm.stream());
+        (0..1_000).map(one).unzip()
+    }
+
     #[test]
-    fn one_seed_throws_the_same_dice_and_every_kind_comes_up() {
-        let throw = |seed| -> Vec<Option<RequestFault>> {
-            let mut storm = Storm::new(seed);
-            (0..3_000)
-                .map(|_| storm.request(OperationName::GetStreamingEvents, "a"))
-                .filter(|fault| !matches!(fault, Some(RequestFault::Busy(_))))
-                .collect()
-        };
-        assert_eq!(throw(5).len(), throw(5).len());
-        let mut kinds: Vec<&str> = throw(5).iter().flatten().map(RequestFault::kind).collect();
-        kinds.sort_unstable();
-        kinds.dedup();
-        for kind in ["reset", "wrong-answer", "wrong-back-end", "truncated", "answer-lost", "error-page"] {
-            assert!(kinds.contains(&kind), "{kind} is missing from {kinds:?}");
+    fn one_seed_throws_the_same_dice_and_in_some_seeds_every_kind_comes_up() {
+        assert_eq!(throw(5), throw(5));
+        assert_ne!(throw(5), throw(6));
+        let mut kinds = std::collections::BTreeSet::new();
+        for seed in 0..40 {
+            let (requests, streams) = throw(seed);
+            kinds.extend(requests.iter().flatten().map(RequestFault::kind));
+            kinds.extend(streams.iter().flatten().map(|plan| plan.fault.kind()));
+        }
+        let expected = [
+            "reset",
+            "wrong-answer",
+            "wrong-back-end",
+            "truncated",
+            "answer-lost",
+            "error-page",
+            "back-off",
+            "challenge",
+            "slow",
+            "http-status",
+            "subscription-lost",
+            "ErrorInvalidSubscription",
+            "ErrorSubscriptionAccessDenied",
+            "stream-silence",
+            "stream-reset",
+            "stream-closed-early",
+            "stream-closed-twice",
+            "stream-error",
+            "stream-missed-events",
+            "stream-deaf",
+            "mailbox-moved",
+            "back-end-restart",
+            "stream-burst",
+        ];
+        for kind in expected {
+            assert!(kinds.contains(kind), "{kind} is missing from {kinds:?}");
         }
     }
 

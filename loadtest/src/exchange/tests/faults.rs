@@ -42,6 +42,21 @@ async fn a_back_off_is_prolonged_by_whoever_does_not_wait() {
 }
 
 #[tokio::test]
+async fn a_back_off_may_stand_inside_another_error_and_a_stream_may_find_one_of_many_gone() {
+    let (company, faults) = scripted().await;
+    let (anna, bob) = (company.subscribe(ANNA).await, company.subscribe(BOB).await);
+    faults.script(None, None, 1, RequestFault::LoseSubscription);
+    let bad = company.ask(ANNA, &streaming(&[&anna, &bob], 30)).send().await;
+    assert_eq!((bad.code(), bad.value("SubscriptionId")), ("ErrorSubscriptionNotFound".to_owned(), bob));
+    faults.script(None, None, 1, RequestFault::BusyInside(Duration::from_millis(100)));
+    let busy = company.ask(ANNA, &get_folder()).send().await;
+    assert_eq!((busy.status, busy.code()), (200, "ErrorInternalServerError".to_owned()));
+    assert!(busy.text.contains(r#"Name="InnerErrorResponseCode">ErrorServerBusy<"#));
+    assert!(busy.text.contains(r#"Name="BackOffMilliseconds">100<"#));
+    assert!(company.misuse().is_empty());
+}
+
+#[tokio::test]
 async fn statuses_pages_policies_and_codes_come_as_scripted_and_once() {
     let (company, faults) = scripted().await;
     let meet = async |fault: RequestFault| {

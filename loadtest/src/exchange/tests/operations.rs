@@ -1,5 +1,7 @@
 //! Each operation when all is well.
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::client::*;
 use crate::world::MailSpec;
 
@@ -38,4 +40,59 @@ async fn a_mail_is_heard_of_synced_read_and_gone() {
     assert_eq!(gone.code(), "NoError");
     assert_eq!(company.server.subscriptions(), 0);
     assert!(company.misuse().is_empty());
+}
+
+#[tokio::test]
+async fn find_item_gives_the_newest_since_a_time_and_no_more_than_asked() {
+    let company = Company::new().await;
+    company.world.seed_old_mails(ANNA, 50).unwrap();
+    for n in 0..3 {
+        company.world.deliver(ANNA, MailSpec::new("Bob", format!("m{n}"), "...")).unwrap();
+    }
+    let since = Timestamp::now() - SignedDuration::from_mins(1);
+    let shape = fields(&["item:Subject", "item:DateTimeReceived"]);
+    let find = |max: usize| {
+        format!(
+            r#"<m:FindItem Traversal="Shallow"><m:ItemShape>{shape}</m:ItemShape><m:IndexedPageItemView MaxEntriesReturned="{max}" Offset="0" BasePoint="Beginning"/><m:Restriction><t:IsGreaterThanOrEqualTo><t:FieldURI FieldURI="item:DateTimeReceived"/><t:FieldURIOrConstant><t:Constant Value="{since}"/></t:FieldURIOrConstant></t:IsGreaterThanOrEqualTo></m:Restriction><m:SortOrder><t:FieldOrder Order="Descending"><t:FieldURI FieldURI="item:DateTimeReceived"/></t:FieldOrder></m:SortOrder><m:ParentFolderIds>{INBOX}</m:ParentFolderIds></m:FindItem>"#
+        )
+    };
+    let subjects = async |max: usize| {
+        let reply = company.ask(ANNA, &find(max)).send().await;
+        assert_eq!(reply.attribute("RootFolder", "TotalItemsInView"), "3");
+        let root = reply.xml();
+        let mut found = Vec::new();
+        root.find_all("Subject", &mut found);
+        found.iter().map(|subject| subject.text.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(subjects(10).await, ["m2", "m1", "m0"]);
+    assert_eq!(subjects(2).await, ["m2", "m1"]);
+    assert!(company.misuse().is_empty());
+}
+
+#[tokio::test]
+async fn a_sync_pages_over_the_wire_and_a_mail_dragged_in_is_told_as_moved() {
+    let company = Company::new().await;
+    company.world.seed_old_mails(ANNA, 1_100).unwrap();
+    let (mut state, mut counts) = (None, Vec::new());
+    loop {
+        let page = company.ask(ANNA, &sync(state.as_deref(), 512)).send().await;
+        let root = page.xml();
+        let mut created = Vec::new();
+        root.find_all("Create", &mut created);
+        counts.push(created.len());
+        state = Some(page.value("SyncState"));
+        if page.value("IncludesLastItemInRange") == "true" {
+            break;
+        }
+    }
+    assert_eq!(counts, [512, 512, 76]);
+    let id = company.subscribe(ANNA).await;
+    let mut stream = company.ask(ANNA, &streaming(&[&id], 30)).stream().await;
+    stream.document().await;
+    let old = Timestamp::now() - SignedDuration::from_hours(900);
+    let item = company.world.move_in(ANNA, MailSpec::new("Bob", "old", "..."), old).unwrap();
+    let told = stream.document().await;
+    let event = told.xml().find("MovedEvent").unwrap().clone();
+    assert_eq!(event.child("ItemId").unwrap().attribute("Id"), Some(item.as_str()));
+    assert_ne!(event.child("OldItemId").unwrap().attribute("Id"), Some(item.as_str()));
 }
