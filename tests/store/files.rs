@@ -4,7 +4,7 @@ use std::path::Path;
 
 use postrider::store::{Options, SqliteStore};
 use postrider_actors::ports::{ClusterStore as _, DeliveryStore as _, MailboxStore as _, StoreError};
-use postrider_actors::testing::conformance::world::{LONG, World, join};
+use postrider_actors::testing::conformance::world::{LONG, World, beat, join};
 use sqlx::{ConnectOptions as _, Executor as _};
 use tempfile::TempDir;
 
@@ -139,6 +139,9 @@ async fn a_full_disk_is_said_to_be_full_and_loses_nothing() {
     let StoreError::Unusable(text) = &error else { panic!("another refusal: {error:?}") };
     assert!(text.contains("disk is full"), "{text}");
     assert!(seq > 0);
+    let again = world.store.sync_state_commit(&[world.entry(seq, (0..20).map(|n| world.row(seq * 100 + n)).collect())]).await;
+    assert_eq!(again, Err(error.clone()), "the next call meets the disk, not what the last one left behind");
+    beat(&world.store, 1).await;
     assert_eq!(world.seq().await, seq, "the commit that failed left nothing");
     assert_eq!(world.store.pending(world.mailbox).await.unwrap().len(), usize::try_from(seq * 20).unwrap());
     world.store.close().await;

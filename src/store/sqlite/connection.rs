@@ -41,8 +41,8 @@ pub(super) struct Writer {
     connection: Option<SqliteConnection>,
     /// What `PRAGMA synchronous` is set to; `None` while it is not known.
     durability: Option<Durability>,
-    /// The connection broke and is to be opened again.
-    broken: bool,
+    /// The last transaction did not end with a commit: what it left is to be looked at before the next one.
+    unsettled: bool,
 }
 
 /// Notes how far a call got, so that its deadline can tell what to answer.
@@ -61,6 +61,7 @@ impl Progress {
 pub(super) struct Tx<'a> {
     inner: Transaction<'a, Sqlite>,
     progress: &'a Progress,
+    unsettled: &'a mut bool,
 }
 
 impl Tx<'_> {
@@ -68,6 +69,7 @@ impl Tx<'_> {
         self.progress.committing.store(true, Ordering::Relaxed);
         self.inner.commit().await?;
         self.progress.committing.store(false, Ordering::Relaxed);
+        *self.unsettled = false;
         Ok(())
     }
 }
@@ -88,16 +90,14 @@ impl DerefMut for Tx<'_> {
 impl Writer {
     /// Begins a transaction that holds the write lock from its start: one that reads first and writes later could be refused half-way.
     pub(super) async fn begin<'a>(&'a mut self, durability: Durability, progress: &'a Progress) -> Result<Tx<'a>, sqlx::Error> {
-        if self.broken {
+        if self.unsettled && !self.settled().await {
             self.connection = None;
         }
         let connection = match &mut self.connection {
             Some(connection) => connection,
             empty => {
                 self.durability = None;
-                let connection = empty.insert(self.options.connect().await?);
-                self.broken = false;
-                connection
+                empty.insert(self.options.connect().await?)
             }
         };
         if self.durability != Some(durability) {
@@ -111,9 +111,18 @@ impl Writer {
                 .await?;
             self.durability = Some(durability);
         }
-        let begun = connection.begin_with("BEGIN IMMEDIATE").await;
-        self.broken = matches!(begun, Err(sqlx::Error::WorkerCrashed | sqlx::Error::InvalidSavePointStatement));
-        Ok(Tx { inner: begun?, progress })
+        self.unsettled = true;
+        let inner = connection.begin_with("BEGIN IMMEDIATE").await?;
+        Ok(Tx { inner, progress, unsettled: &mut self.unsettled })
+    }
+
+    /// Whether the connection works and is out of any transaction, once it has worked off what dropped calls left to it. When the disk is full SQLite
+    /// rolls back by itself, and the driver, whose own rollback then fails, would believe for ever that it is in a transaction.
+    async fn settled(&mut self) -> bool {
+        match &mut self.connection {
+            Some(connection) => connection.ping().await.is_ok() && !connection.is_in_transaction(),
+            None => false,
+        }
     }
 }
 
@@ -151,7 +160,7 @@ impl Database {
             .max_lifetime(None)
             .test_before_acquire(false)
             .connect_lazy_with(options.clone().pragma("query_only", "ON"));
-        let writer = Writer { options, connection: Some(connection), durability: Some(Durability::Mail), broken: false };
+        let writer = Writer { options, connection: Some(connection), durability: Some(Durability::Mail), unsettled: false };
         Ok(Self { writer: Mutex::new(writer), readers: pool })
     }
 
