@@ -13,7 +13,7 @@ use crate::delivery::commit::Committer;
 use crate::delivery::message::Moment;
 use crate::gate::Gate;
 use crate::ports::Ports;
-use crate::ports::push_sender::{Channel, Provider, Verdict};
+use crate::ports::push_sender::{Channel, Provider, PushToken, Verdict};
 use crate::settings::Settings;
 use crate::snapshot::Phase;
 use crate::telemetry::metrics;
@@ -85,12 +85,12 @@ impl Context {
 
     /// Passes a verdict by the channel's breaker; "gone" that is not believed becomes "later".
     #[must_use]
-    pub fn judge(&self, channel: &Channel, now: Monotonic, verdict: Verdict) -> Verdict {
+    pub fn judge(&self, channel: &Channel, token: &PushToken, now: Monotonic, verdict: Verdict) -> Verdict {
         let (judgement, alarmed) = {
             let mut breakers = self.breakers();
             let breaker = breakers.entry(channel.clone()).or_default();
             let before = breaker.alarmed();
-            let judgement = breaker.note(now, &verdict, &self.settings);
+            let judgement = breaker.note(now, token, &verdict, &self.settings);
             (judgement, (before != breaker.alarmed()).then(|| breaker.alarmed()))
         };
         if let Some(alarmed) = alarmed {

@@ -248,7 +248,7 @@ async fn transmit(
     push: Push,
     (hinted_at, received_at): (Option<Monotonic>, Option<Timestamp>),
 ) -> Verdict {
-    let (channel, shown) = (push.channel.clone(), Shown::of(&push.content));
+    let (channel, token, shown) = (push.channel.clone(), push.token.clone(), Shown::of(&push.content));
     if !context.gate.lets_pushes_out() {
         return Verdict::Later { after: None, reason: code("gate_closed") };
     }
@@ -266,7 +266,7 @@ async fn transmit(
     }
     let (class, reason) = told(&verdict);
     journal.note(moment.now, Entry::Answered(channel.provider, class, reason));
-    context.judge(&channel, moment.at, verdict)
+    context.judge(&channel, &token, moment.at, verdict)
 }
 
 fn count_marks(marks: &[Mark]) {

@@ -1,8 +1,10 @@
 //! The breaker against wrong configuration: when too many devices of a channel seem gone and few pushes succeed, nobody is forgotten and the channel rests.
 
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use crate::ports::push_sender::Verdict;
+use crate::ports::push_sender::{PushToken, Verdict};
 use crate::settings::Settings;
 use crate::time::Monotonic;
 
@@ -10,12 +12,15 @@ use crate::time::Monotonic;
 const RECENT: u32 = 64;
 
 /// What recent sends over one channel (tenant, provider, app) came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Breaker {
     /// One bit a send, newest lowest: set where the device seemed gone.
     gone: u64,
     /// How many of the bits are sends, at most [`RECENT`].
     sends: u32,
+    /// Devices whose "gone" was not believed (their tokens' hashes), at most [`RECENT`]: trying them again counts nothing, so that one device that is
+    /// gone is not taken for a wrong configuration.
+    doubted: VecDeque<u64>,
     /// No send before this.
     paused_until: Monotonic,
     /// Whether the pause is an alarm (wrong configuration or credentials).
@@ -45,7 +50,7 @@ impl Breaker {
     }
 
     /// Notes a verdict and says what is made of it.
-    pub fn note(&mut self, now: Monotonic, verdict: &Verdict, settings: &Settings) -> Judgement {
+    pub fn note(&mut self, now: Monotonic, token: &PushToken, verdict: &Verdict, settings: &Settings) -> Judgement {
         match verdict {
             Verdict::Accepted => {
                 self.push(false);
@@ -59,10 +64,15 @@ impl Breaker {
             Verdict::DeviceGone { .. } => {
                 // Two in a row may be the first two of everybody: one in between that is taken makes the difference.
                 let again = self.sends > 0 && self.gone & 1 == 1;
-                self.push(true);
+                let device = hash(token);
+                if !self.doubted.contains(&device) {
+                    self.push(true);
+                }
                 if !again && !self.suspicious(settings) {
+                    self.doubted.retain(|other| *other != device);
                     return Judgement::Stands;
                 }
+                self.doubt(device);
                 if self.sends >= settings.breaker_sample && self.suspicious(settings) {
                     self.pause(now, settings);
                 }
@@ -70,6 +80,16 @@ impl Breaker {
             }
             Verdict::Later { .. } | Verdict::Unknown { .. } | Verdict::Refused { .. } => Judgement::Stands,
         }
+    }
+
+    fn doubt(&mut self, device: u64) {
+        if self.doubted.contains(&device) {
+            return;
+        }
+        if self.doubted.len() == RECENT as usize {
+            self.doubted.pop_front();
+        }
+        self.doubted.push_back(device);
     }
 
     fn push(&mut self, gone: bool) {
@@ -89,6 +109,12 @@ impl Breaker {
     }
 }
 
+fn hash(token: &PushToken) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    token.0.hash(&mut hasher);
+    hasher.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -99,45 +125,70 @@ mod tests {
         Verdict::DeviceGone { since: None, reason: Arc::from("BadDeviceToken") }
     }
 
+    /// The answer to the send at that microsecond, to a device of that number.
+    fn note(breaker: &mut Breaker, at: i64, device: i64, verdict: &Verdict) -> Judgement {
+        breaker.note(Monotonic(at), &PushToken(device.to_string().into()), verdict, &Settings::default())
+    }
+
     #[test]
     fn a_wrong_topic_for_everybody_forgets_nobody_and_rests() {
-        let (mut breaker, settings) = (Breaker::default(), Settings::default());
+        let mut breaker = Breaker::default();
         for send in 0..1_000 {
-            assert_eq!(breaker.note(Monotonic(send), &gone(), &settings), Judgement::Doubted(settings.breaker_pause), "send {send}");
+            assert!(matches!(note(&mut breaker, send, send, &gone()), Judgement::Doubted(_)), "send {send}");
         }
         assert!(breaker.alarmed() && breaker.rests(Monotonic(1_000)).is_some());
     }
 
     #[test]
     fn a_wrong_topic_from_one_moment_on_forgets_one_device_at_most() {
-        let (mut breaker, settings) = (Breaker::default(), Settings::default());
-        (0..100).for_each(|at| {
-            breaker.note(breaker.note(Monotonic(at), &Verdict::Accepted, &settings));
-        });
-        let forgotten = (0..100).filter(|at| breaker.note(Monotonic(100 + at), &gone(), &settings) == Judgement::Stands).count();
+        let mut breaker = Breaker::default();
+        for at in 0..100 {
+            note(&mut breaker, at, at, &Verdict::Accepted);
+        }
+        let forgotten = (0..100).filter(|at| note(&mut breaker, 100 + at, *at, &gone()) == Judgement::Stands).count();
         assert_eq!(forgotten, 1);
     }
 
     #[test]
     fn one_device_in_ten_is_believed_to_be_gone() {
-        let (mut breaker, settings) = (Breaker::default(), Settings::default());
+        let mut breaker = Breaker::default();
         for at in 0..200 {
             let verdict = if at % 10 == 9 { gone() } else { Verdict::Accepted };
-            assert_eq!(breaker.note(Monotonic(at), &verdict, &settings), Judgement::Stands, "send {at}");
+            assert_eq!(note(&mut breaker, at, at, &verdict), Judgement::Stands, "send {at}");
+        }
+        assert!(!breaker.alarmed());
+    }
+
+    #[test]
+    fn one_device_that_is_gone_among_two_is_believed_after_some_success_of_the_other_and_raises_no_alarm() {
+        let mut breaker = Breaker::default();
+        let mut tries = 0;
+        while note(&mut breaker, tries, 2, &gone()) != Judgement::Stands {
+            note(&mut breaker, tries, 1, &Verdict::Accepted);
+            tries += 1;
+            assert!(tries < 10 && !breaker.alarmed());
+        }
+    }
+
+    #[test]
+    fn a_single_device_that_seems_gone_is_doubted_without_an_alarm() {
+        let mut breaker = Breaker::default();
+        for at in 0..100 {
+            assert!(matches!(note(&mut breaker, at, 1, &gone()), Judgement::Doubted(_)));
         }
         assert!(!breaker.alarmed());
     }
 
     #[test]
     fn success_ends_the_alarm() {
-        let (mut breaker, settings) = (Breaker::default(), Settings::default());
-        (0..30).for_each(|at| {
-            breaker.note(breaker.note(Monotonic(at), &gone(), &settings));
-        });
+        let mut breaker = Breaker::default();
+        for at in 0..30 {
+            note(&mut breaker, at, at, &gone());
+        }
         assert!(breaker.alarmed());
-        (0..64).for_each(|at| {
-            breaker.note(breaker.note(Monotonic(30 + at), &Verdict::Accepted, &settings));
-        });
+        for at in 0..64 {
+            note(&mut breaker, 30 + at, at, &Verdict::Accepted);
+        }
         assert!(!breaker.alarmed());
     }
 }
