@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use crate::api::Shared;
 use crate::api::error::ApiError;
 use crate::config::api::{Api as ApiSettings, Network};
+use crate::telemetry::metrics::{LimitedBy, api_limited};
 
 /// How many addresses or subjects are told apart; beyond, the rest shares [`CROWD`] allowances.
 const KEYS_MAX: usize = 20_000;
@@ -97,12 +98,13 @@ impl Limits {
     /// # Errors
     /// `RateLimited` if there is none left.
     pub fn subject(&self, name: &str) -> Result<(), ApiError> {
-        self.subject.check(name)
+        self.subject.check(name).inspect_err(|_| api_limited(LimitedBy::Subject, 1))
     }
 
     fn address(&self, extensions: &Extensions, headers: &HeaderMap) -> Result<(), ApiError> {
         let peer = extensions.get::<ConnectInfo<SocketAddr>>().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |info| info.0.ip());
-        self.address.check(&network_of(caller(peer, headers, &self.proxies)))
+        let checked = self.address.check(&network_of(caller(peer, headers, &self.proxies)));
+        checked.inspect_err(|_| api_limited(LimitedBy::Address, 1))
     }
 }
 
@@ -164,7 +166,10 @@ impl Load {
 
 /// Answers at once when too many requests are under way, and ends those that take too long.
 pub async fn by_load(State(load): State<Load>, request: Request, next: Next) -> Response {
-    let Ok(_room) = load.room.try_acquire() else { return ApiError::Overloaded.into_response() };
+    let Ok(_room) = load.room.try_acquire() else {
+        api_limited(LimitedBy::Load, 1);
+        return ApiError::Overloaded.into_response();
+    };
     match tokio::time::timeout(load.request_timeout, next.run(request)).await {
         Ok(response) => response,
         Err(_) => ApiError::Timeout.into_response(),

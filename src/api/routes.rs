@@ -13,19 +13,20 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::api::error::{ApiError, no_method, no_route};
 use crate::api::{Shared, audit, auth, devices, health, limit, mailboxes, node, why};
+use crate::telemetry::metrics;
 
 /// What phones and mobile-management servers reach; with `admin_too`, administrators as well.
 pub fn public(api: &Shared, admin_too: bool) -> Router {
     let mut routes = phones(api);
     if admin_too {
-        routes = routes.merge(admin(api)).merge(metrics().route_layer(layer(api.clone(), auth::authenticate_admin)));
+        routes = routes.merge(admin(api)).merge(monitoring().route_layer(layer(api.clone(), auth::authenticate_admin)));
     }
     guarded(api, routes)
 }
 
 /// What administrators and monitoring reach on an address of their own.
 pub fn private(api: &Shared) -> Router {
-    guarded(api, admin(api).merge(metrics()))
+    guarded(api, admin(api).merge(monitoring()))
 }
 
 fn phones(api: &Shared) -> Router<Shared> {
@@ -48,7 +49,7 @@ fn admin(api: &Shared) -> Router<Shared> {
         .route_layer(layer(api.clone(), audit::audited))
 }
 
-fn metrics() -> Router<Shared> {
+fn monitoring() -> Router<Shared> {
     Router::new().route("/metrics", get(health::metrics))
 }
 
@@ -76,14 +77,18 @@ fn panicked(_: Box<dyn Any + Send>) -> Response {
     ApiError::Internal.into_response()
 }
 
-/// Notes each request for those who look closely; the path's template, never the path.
+/// Counts each request and notes it for those who look closely; the path's template, never the path.
 async fn observed(State(api): State<Shared>, request: Request, next: Next) -> Response {
     let begun = api.clock.monotonic();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
-    let (route, status) = (route.as_ref().map_or("none", MatchedPath::as_str), response.status().as_u16());
-    tracing::debug!(%method, route, status, micros = api.clock.monotonic().since(begun).as_micros(), "request");
+    let (template, status) = (route.as_ref().map(MatchedPath::as_str), response.status().as_u16());
+    let took = api.clock.monotonic().since(begun);
+    let route = metrics::Route::of(template);
+    metrics::api_requests(route, metrics::Status::of(status), 1);
+    metrics::api_request_seconds(route, took.as_secs_f64());
+    tracing::debug!(%method, route = template.unwrap_or("none"), status, micros = took.as_micros(), "request");
     response
 }
 

@@ -10,7 +10,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use postrider_actors::ports::Clock;
 use postrider_actors::time::Monotonic;
 use serde::Deserialize;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::api::auth::fetch::{Fetch, FetchError};
@@ -21,6 +21,8 @@ use crate::config::tenants::Identity;
 const KEYS_MAX: usize = 64;
 /// How long a request waits for keys that another request is reading.
 const WAIT: Duration = Duration::from_secs(8);
+/// How many requests wait for such a reading; the others are told at once to come back, so that forged key ids cannot fill the node's room for requests.
+const WAITING_MAX: usize = 32;
 /// The shortest RSA modulus that is believed, bytes (2048 bits; RFC 7518 section 3.3).
 const RSA_BYTES_MIN: usize = 256;
 
@@ -29,7 +31,7 @@ const RSA_BYTES_MIN: usize = 256;
 pub enum KeyError {
     /// The provider publishes no such key for this algorithm.
     Unknown,
-    /// The provider cannot be reached, and what is known of it is too old.
+    /// It cannot be said: the provider cannot be reached, or its keys are being read.
     Unavailable,
 }
 
@@ -44,9 +46,20 @@ pub struct KeySet {
     clock: Arc<dyn Clock>,
     fetch: Arc<dyn Fetch>,
     current: ArcSwapOption<Snapshot>,
-    /// Held by the one task that reads; remembers when it began.
-    reading: Arc<Mutex<Option<Monotonic>>>,
+    /// Held by the one task that reads.
+    reading: Arc<Mutex<Option<Reading>>>,
+    waiting: Semaphore,
 }
+
+/// The last reading of the keys.
+struct Reading {
+    began: Monotonic,
+    /// Whether it brought keys.
+    done: bool,
+}
+
+/// The right to read.
+type Turn = OwnedMutexGuard<Option<Reading>>;
 
 /// Where a provider's keys come from.
 enum Source {
@@ -97,6 +110,7 @@ impl KeySet {
             fetch,
             current: ArcSwapOption::empty(),
             reading: Arc::default(),
+            waiting: Semaphore::new(WAITING_MAX),
         }
     }
 
@@ -110,49 +124,57 @@ impl KeySet {
         }
         if let Some(key) = self.current_within(self.stale).and_then(|keys| keys.find(kid, algorithm)) {
             if let Ok(turn) = self.reading.clone().try_lock_owned() {
-                self.read_if_due(turn);
+                let _under_way = self.read_if_due(turn);
             }
             return Ok(key);
         }
-        self.refresh().await;
+        let up_to_date = self.refresh().await;
         let keys = self.current_within(self.stale).ok_or(KeyError::Unavailable)?;
-        keys.find(kid, algorithm).ok_or(KeyError::Unknown)
+        keys.find(kid, algorithm).ok_or(if up_to_date { KeyError::Unknown } else { KeyError::Unavailable })
     }
 
     fn current_within(&self, limit: Duration) -> Option<Arc<Snapshot>> {
         self.current.load_full().filter(|keys| self.clock.monotonic() < keys.read_at + limit)
     }
 
-    /// Waits for keys that are read unless that was tried a moment ago. Whoever comes meanwhile waits for the same reading.
-    async fn refresh(self: &Arc<Self>) {
-        let waited = tokio::time::timeout(WAIT, async {
+    /// Waits for keys that are read unless that was tried a moment ago; whoever comes meanwhile waits for the same reading. Says whether the last reading brought keys.
+    async fn refresh(self: &Arc<Self>) -> bool {
+        let Ok(_waiting) = self.waiting.try_acquire() else { return false };
+        let read = async {
             let turn = self.reading.clone().lock_owned().await;
-            if let Some(reader) = self.read_if_due(turn) { reader.await.is_ok() } else { true }
-        });
-        if !waited.await.unwrap_or(false) {
-            tracing::warn!(issuer = %self.issuer, "reading the identity provider's keys did not end in time");
-        }
+            match self.read_if_due(turn) {
+                Ok(reader) => reader.await.unwrap_or(false),
+                Err(turn) => turn.as_ref().is_some_and(|last| last.done),
+            }
+        };
+        tokio::time::timeout(WAIT, read).await.unwrap_or(false)
     }
 
-    /// Begins to read in a task of its own, which goes on if the caller who wanted the keys leaves.
-    fn read_if_due(self: &Arc<Self>, mut turn: OwnedMutexGuard<Option<Monotonic>>) -> Option<JoinHandle<()>> {
-        let now = self.clock.monotonic();
-        if turn.is_some_and(|last| now < last + self.pause) {
-            return None;
+    /// Begins to read in a task of its own, which goes on if the caller who wanted the keys leaves; gives the turn back if it is too early.
+    fn read_if_due(self: &Arc<Self>, mut turn: Turn) -> Result<JoinHandle<bool>, Turn> {
+        let began = self.clock.monotonic();
+        if turn.as_ref().is_some_and(|last| began < last.began + self.pause) {
+            return Err(turn);
         }
-        *turn = Some(now);
+        *turn = Some(Reading { began, done: false });
         let reader = self.clone();
-        Some(tokio::spawn(async move { reader.read(turn).await }))
+        Ok(tokio::spawn(async move { reader.read(turn).await }))
     }
 
-    async fn read(&self, _turn: OwnedMutexGuard<Option<Monotonic>>) {
-        match self.download().await {
+    async fn read(&self, mut turn: Turn) -> bool {
+        let read = self.download().await;
+        match read {
             Ok(keys) => {
                 tracing::debug!(issuer = %self.issuer, keys = keys.len(), "read the identity provider's keys");
                 self.current.store(Some(Arc::new(Snapshot { read_at: self.clock.monotonic(), keys })));
+                if let Some(reading) = turn.as_mut() {
+                    reading.done = true;
+                }
+                true
             }
             Err(error) => {
-                tracing::warn!(issuer = %self.issuer, %error, "the identity provider's keys cannot be read; those from before are used on")
+                tracing::warn!(issuer = %self.issuer, %error, "the identity provider's keys cannot be read; those from before are used on");
+                false
             }
         }
     }

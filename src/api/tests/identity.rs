@@ -228,6 +228,39 @@ async fn keys_are_used_on_for_a_day_while_the_provider_is_down() {
 }
 
 #[tokio::test]
+async fn an_unknown_key_id_is_not_called_wrong_while_the_provider_is_down() {
+    let world = world().await;
+    world.put(PHONE, &ec().sign(Algorithm::ES256, &claims()), GOOD).await.is(201);
+    world.documents.down.store(true, Ordering::SeqCst);
+    world.clock.advance(Duration::from_secs(30));
+    let rotated = Pair::ec("e2").sign(Algorithm::ES256, &claims());
+    for _ in 0..2 {
+        world.put(PHONE, &rotated, GOOD).await.problem(503, "identity-provider-unavailable");
+    }
+    assert_eq!(world.documents.reads.load(Ordering::SeqCst), 2);
+    world.put(PHONE, &ec().sign(Algorithm::ES256, &claims()), GOOD).await.is(200);
+}
+
+#[tokio::test]
+async fn a_user_brings_his_mailbox_only_where_the_tenant_allows_it() {
+    let (mut parts, store, _clock, _core, documents) = parts(|_| {});
+    parts.tenants[0].users_enrol = false;
+    documents.publish(KEYS, json!({"keys": [ec().published()]}));
+    let server = Api::new(parts).bind().unwrap();
+    let url = format!("http://{}{PHONE}", server.public_address().unwrap());
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(server.run(stop.clone()));
+    let token = ec().sign(Algorithm::ES256, &claims());
+    let register = || answer(client().put(&url).bearer_auth(&token).header("content-type", "application/json").body(GOOD));
+    register().await.problem(404, "not-found");
+    let added = store.mailbox_add(&TenantId("acme".into()), &postrider_actors::ids::Smtp::new("ann@example.com"), Timestamp(1)).await;
+    assert!(added.unwrap().1);
+    register().await.is(201);
+    stop.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn the_address_of_the_keys_is_found_through_the_issuer_and_only_for_the_issuer() {
     for (says, status) in [("https://id.example.com", 201), ("https://evil.example.com", 503)] {
         let (mut parts, _store, _clock, _core, documents) = parts(|_| {});

@@ -76,6 +76,26 @@ async fn a_revoked_key_ends_within_the_cache_time() {
 }
 
 #[tokio::test]
+async fn hanging_up_in_the_middle_does_not_keep_an_admin_call_out_of_the_trail() {
+    let world = start(|_| {}).await;
+    let admin = world.key("acme", Role::Admin).await;
+    let never = futures_util::stream::pending::<Result<Vec<u8>, std::io::Error>>();
+    let request =
+        world.client.post(format!("{}/v1/admin/sending", world.base)).bearer_auth(&admin).header("content-type", "application/json");
+    let call = tokio::spawn(request.body(reqwest::Body::wrap_stream(never)).send());
+    while world.store.calls(postrider_actors::testing::memory::Call::Registry) < 2 {
+        tokio::task::yield_now().await;
+    }
+    call.abort();
+    while world.audit().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let line = &world.audit()[0];
+    assert_eq!((line.what.as_str(), line.status), ("POST /v1/admin/sending", 400));
+    assert!(world.store.read(|model| model.sending_allowed));
+}
+
+#[tokio::test]
 async fn every_admin_call_leaves_a_line_also_a_refused_one() {
     let world = start(|_| {}).await;
     let admin = world.key("acme", Role::Admin).await;

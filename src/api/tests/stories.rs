@@ -1,5 +1,7 @@
 //! What phones, servers and administrators do from the first registration to the removal.
 
+use postrider_actors::telemetry::catalog::Label;
+
 use super::*;
 
 #[tokio::test]
@@ -136,6 +138,7 @@ async fn every_described_route_is_served_and_nothing_else_is() {
     let description = world.get("/openapi.json", "").await.is(200).json();
     let mut seen = 0;
     for (path, item) in description["paths"].as_object().unwrap() {
+        assert_eq!(crate::telemetry::metrics::Route::of(Some(path)).value(), path, "every route has its series");
         let path = path.replace("{smtp}", "ann@example.com").replace("{device}", "d");
         for method in ["get", "put", "post", "patch", "delete"] {
             let answer = world.send(Method::from_bytes(method.to_uppercase().as_bytes()).unwrap(), &path, &admin, Some("{}")).await;
