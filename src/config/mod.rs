@@ -8,7 +8,7 @@
 //!    Types that may stand there: `bool`, whole numbers, `f64`, `String`, `PathBuf`, `SocketAddr`, `Duration` ("3s"), [`Bytes`](setting::Bytes) ("64MiB"),
 //!    [`SecretSource`](secret::SecretSource) (`{ file = … }` or `{ env = … }`), `Option`, `Vec` and `BTreeMap<String, _>` of these and of other sections; enums by [`choice!`](section), texts with a form of their own by [`by_text!`](section).
 //! 2. What no range can say: `impl Name { pub fn check(&self, problems: &mut Problems) }`, with whole keys (`"name.calls"`).
-//! 3. Below: a `pub mod`, a field of [`Config`], a line in [`Config::check`].
+//! 3. Below: a `pub mod`, a field of [`Config`], a line in [`check`](fn@check).
 //!
 //! Tests of a component get its settings with [`from_toml`].
 
@@ -139,35 +139,70 @@ impl Config {
     ///
     /// # Errors
     /// All mistakes at once.
-    pub fn parse(text: &str, mut overrides: Overrides) -> Result<Self, ConfigError> {
+    pub fn parse(text: &str, overrides: Overrides) -> Result<Self, ConfigError> {
         let mut problems = Problems::default();
-        let config = read::<Self>(text, &mut overrides, &mut problems);
-        overrides.refuse_rest(&mut problems);
-        if let Some(config) = &config {
-            config.check(&mut problems);
+        let mut unused = overrides.clone();
+        let config = read::<Self>(text, &mut unused, &mut problems);
+        unused.refuse_rest(&mut problems);
+        if let Ok(table) = text.parse::<toml::Table>() {
+            check(&Parts { table, overrides }, &mut problems);
         }
         match config {
             Some(config) if problems.0.is_empty() => Ok(config),
             _ => Err(ConfigError { file: None, problems: problems.0 }),
         }
     }
+}
 
-    /// What no single key can say.
-    fn check(&self, problems: &mut Problems) {
-        self.core.check(problems);
-        self.push.check(|name| self.tenant.contains_key(name), problems);
-        self.api.check(problems);
-        self.http.check(problems);
-        self.store.check(problems);
-        self.ews.check(problems);
-        self.autodiscover.check(problems);
-        for (name, tenant) in &self.tenant {
-            tenant.check(&format!("tenant.{name}"), name, problems);
+/// What no single key can say: every section that can be read is checked, whatever the others look like.
+fn check(parts: &Parts, problems: &mut Problems) {
+    let tenants: BTreeMap<String, tenants::Tenant> =
+        parts.names("tenant").into_iter().filter_map(|name| Some((name.clone(), parts.named("tenant", &name)?))).collect();
+    parts.section("core", |core: core::Core| core.check(problems));
+    parts.section("push", |push: push::Push| push.check(|name| parts.names("tenant").iter().any(|tenant| tenant == name), problems));
+    parts.section("api", |api: api::Api| api.check(problems));
+    parts.section("http", |http: http::Http| http.check(problems));
+    parts.section("store", |store: store::Store| store.check(problems));
+    parts.section("ews", |ews: ews::Ews| ews.check(problems));
+    parts.section("autodiscover", |autodiscover: autodiscover::Autodiscover| autodiscover.check(problems));
+    for (name, tenant) in &tenants {
+        tenant.check(&format!("tenant.{name}"), name, problems);
+    }
+    tenants::check_identities(&tenants, problems);
+    if parts.names("tenant").is_empty() {
+        problems.add("tenant", "no company is served: add a [tenant.NAME] table");
+    }
+}
+
+/// The sections one by one, so that a mistake in one does not hide those of another. Mistakes of reading are noted elsewhere.
+struct Parts {
+    table: toml::Table,
+    overrides: Overrides,
+}
+
+impl Parts {
+    /// Hands a section over if it can be read.
+    fn section<T: Setting>(&self, key: &str, check: impl FnOnce(T)) {
+        if let Some(section) = self.read(self.table.get(key), key) {
+            check(section);
         }
-        tenants::check_identities(&self.tenant, problems);
-        if self.tenant.is_empty() {
-            problems.add("tenant", "no company is served: add a [tenant.NAME] table");
-        }
+    }
+
+    /// The names below a section of named tables.
+    fn names(&self, key: &str) -> Vec<String> {
+        self.table.get(key).and_then(toml::Value::as_table).map(|table| table.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    /// One named table, if it can be read.
+    fn named<T: Setting>(&self, key: &str, name: &str) -> Option<T> {
+        self.read(self.table.get(key)?.get(name), &format!("{key}.{name}"))
+    }
+
+    fn read<T: Setting>(&self, value: Option<&toml::Value>, at: &str) -> Option<T> {
+        let (mut noted, mut overrides) = (Problems::default(), self.overrides.clone());
+        let value = value.cloned().unwrap_or_else(|| toml::Value::Table(toml::Table::new()));
+        let section = T::read(value, at, &mut Context { problems: &mut noted, overrides: &mut overrides });
+        section.filter(|_| noted.0.is_empty())
     }
 }
 

@@ -8,7 +8,7 @@ use super::Problems;
 const PREFIX: &str = "POSTRIDER_";
 
 /// Overrides not used yet, by path in lower case (`core.window`).
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Overrides {
     by_path: BTreeMap<String, (String, String)>,
 }

@@ -36,6 +36,8 @@ fn all_mistakes_are_reported_at_once() {
         threads = 100000
         [store]
         path = "/nonexistent/postrider.db"
+        [http]
+        roots = ["/nonexistent/ca.pem"]
         [telemetry]
         format = "xml"
         [tenant.acme]
@@ -57,6 +59,8 @@ fn all_mistakes_are_reported_at_once() {
         "core.badge_delay",
         "core.max_users",
         "node.threads",
+        "store.path",
+        "http.roots",
         "telemetry.format",
         "tenant.acme.allowed_domains",
         "tenant.acme.mail.basic.password",
