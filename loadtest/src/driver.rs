@@ -139,13 +139,15 @@ impl Driver {
         let device = &phone.device;
         self.simulators.world().add_mailbox(&device.mailbox);
         self.simulators.install(device.provider, &device.token);
-        let body = json!({
+        let mut body = json!({
             "provider": device.provider.to_string(),
             "app": Credentials::APP,
-            "environment": "production",
             "token": device.token,
             "pushDowngradeCutoffSec": device.cutoff.as_secs(),
         });
+        if device.provider == Provider::Apns {
+            body["environment"] = json!("production");
+        }
         self.ask(Method::PUT, phone, "", Some(&body)).await?;
         self.simulators.registered(device);
         Ok(())
