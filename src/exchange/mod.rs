@@ -1,6 +1,7 @@
 //! What the Exchange edges need of one another: where a mailbox is served, how one gets in, which hosts may be spoken to.
 
 pub mod hosts;
+pub mod xml;
 
 use std::sync::Arc;
 

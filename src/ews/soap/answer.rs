@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::xml::{Element, XmlError};
 use crate::ews::response_code::{Action, MAILBOX_MOVE_TOKEN, action_with_inner};
+use crate::exchange::xml::{Element, XmlError};
 
 /// What the server says is wrong, in codes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Writes the SOAP envelope of a request: version, impersonation, body.
 
-use super::xml::escape;
 use crate::config::ews::Impersonation;
+use crate::exchange::xml::escape;
 
 /// The SOAP header of a request.
 #[derive(Debug, Clone, Copy)]

@@ -5,8 +5,8 @@ use postrider_actors::ports::mail_source::MailContent;
 
 use super::Operation;
 use super::answer::{AnswerError, ResponseMessage};
-use super::xml::{Element, escape};
 use crate::ews::response_code::Action;
+use crate::exchange::xml::{Element, escape};
 
 /// How many mails one call asks for; Exchange advises batches of ten.
 pub const MAX_ITEMS: usize = 10;

@@ -1,7 +1,7 @@
 //! `GetStreamingEvents`: opens a stream for up to 200 subscriptions, and reads the envelopes that it strings together (MS-OXWSNTIF 3.1.4.2).
 
 use super::answer::{AnswerError, Fault, from_element, message_fault};
-use super::xml::{Element, escape};
+use crate::exchange::xml::{Element, escape};
 
 /// The operation's name.
 pub const NAME: &str = "GetStreamingEvents";

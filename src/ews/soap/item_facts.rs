@@ -4,7 +4,7 @@ use postrider_actors::ids::ItemId;
 use postrider_actors::ports::mail_source::ItemFacts;
 use postrider_actors::time::Timestamp;
 
-use super::xml::Element;
+use crate::exchange::xml::Element;
 
 /// The properties that [`facts`] reads, asked for beside the id.
 pub const PROPERTIES: &str = concat!(

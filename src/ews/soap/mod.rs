@@ -11,7 +11,6 @@ pub mod splitter;
 pub mod subscribe;
 pub mod sync_folder_items;
 pub mod unsubscribe;
-pub mod xml;
 
 pub use answer::{AnswerError, Fault, ResponseMessage};
 pub use envelope::Header;

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::xml::MAX_DEPTH;
+use crate::exchange::xml::MAX_DEPTH;
 
 /// Why a stream cannot be cut any further; the connection is to be dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

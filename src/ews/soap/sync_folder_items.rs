@@ -6,7 +6,7 @@ use postrider_actors::ports::mail_source::{Change, ChangesPage};
 use super::Operation;
 use super::answer::{AnswerError, ResponseMessage, single};
 use super::item_facts::{PROPERTIES, facts, item_id};
-use super::xml::{Element, escape};
+use crate::exchange::xml::{Element, escape};
 
 /// The most changes that a page may hold (MS-OXWSSYNC 3.1.4.2.3.3, `MaxSyncChangesReturnedType`).
 pub const MAX_CHANGES: usize = 512;

@@ -2,7 +2,7 @@
 
 use super::Operation;
 use super::answer::{AnswerError, ResponseMessage, single};
-use super::xml::escape;
+use crate::exchange::xml::escape;
 
 /// Asks to end a subscription.
 #[derive(Debug, Clone, Copy)]
