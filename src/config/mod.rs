@@ -16,6 +16,7 @@ pub mod api;
 pub mod autodiscover;
 pub mod core;
 pub mod duration;
+
 pub mod ews;
 pub mod http;
 pub mod node;

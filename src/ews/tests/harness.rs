@@ -62,6 +62,7 @@ pub struct Company {
     pub source: EwsMailSource,
     rules: Arc<Rules>,
     hints: Arc<Hints>,
+    roots: TrustRoots,
 }
 
 /// What differs from the usual.
@@ -104,7 +105,12 @@ impl Company {
         let source = source(&roots, &server.ews_url(), &different);
         let hints = Arc::new(Hints::default());
         source.set_sink(hints.clone());
-        Self { world, server, source, rules, hints }
+        Self { world, server, source, rules, hints, roots }
+    }
+
+    /// The mail source of another node.
+    pub fn another_source(&self) -> EwsMailSource {
+        source(&self.roots, &self.server.ews_url(), &Different::default())
     }
 
     /// Watches a mailbox until its stream is open.
