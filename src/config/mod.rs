@@ -16,7 +16,6 @@ pub mod api;
 pub mod autodiscover;
 pub mod core;
 pub mod duration;
-
 pub mod ews;
 pub mod http;
 pub mod node;

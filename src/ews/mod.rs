@@ -4,6 +4,7 @@ pub mod auth;
 pub mod budget;
 pub mod chance;
 pub mod client;
+pub mod doctor;
 pub mod error;
 pub mod groups;
 pub mod mail_source;

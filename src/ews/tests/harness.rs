@@ -199,7 +199,11 @@ fn source(roots: &TrustRoots, url: &str, different: &Different<'_>) -> EwsMailSo
     let folder = tempfile::tempdir().unwrap();
     let password = folder.path().join("password");
     std::fs::write(&password, "secret").unwrap();
-    let place = if different.mail.is_empty() { format!("ews_url = \"{url}\"\n") } else { different.mail.replace("URL", url) };
+    let place = if different.mail.is_empty() {
+        format!("ews_url = \"{url}\"\n")
+    } else {
+        different.mail.replace("BASE", url.trim_end_matches("/EWS/Exchange.asmx"))
+    };
     let tenant: Tenant = from_toml(&format!(
         "allowed_domains = [\"corp.example\"]\n[mail]\n{place}[mail.basic]\nuser = 'CORP\\svc'\npassword = {{ file = '{}' }}\n",
         password.display()
@@ -211,7 +215,7 @@ fn source(roots: &TrustRoots, url: &str, different: &Different<'_>) -> EwsMailSo
     let tenants = BTreeMap::from([("corp".to_owned(), tenant)]);
     let parts = ExchangeParts {
         ews: &ews,
-        autodiscover: &Autodiscover::default(),
+        autodiscover: &Autodiscover { redirect_and_srv: false, connect_deadline: Duration::from_secs(1), ..Autodiscover::default() },
         tenants: &tenants,
         http: &ClientOptions::new(roots.clone()),
         clock: Arc::new(SystemClock::default()),

@@ -1,6 +1,6 @@
 //! What happens when nothing goes wrong: mail is hinted at, read, counted; watches begin and end.
 
-use postrider_actors::ports::mail_source::{Change, Hint, MailSource};
+use postrider_actors::ports::mail_source::{Change, Hint, MailSource, SourceError};
 use postrider_actors::time::Timestamp;
 
 use super::harness::{Company, Different, mailbox, until};
@@ -77,4 +77,45 @@ async fn watching_again_and_a_predecessor_s_record_end_the_former_subscription()
     company.deliver(1);
     company.mail_hinted(1).await;
     company.no_misuse();
+}
+
+#[tokio::test]
+async fn the_doctor_names_every_step_and_the_one_that_fails() {
+    let company = Company::usual().await;
+    let steps = company.source.diagnose(&mailbox(1)).await;
+    let names: Vec<_> = steps.iter().map(|step| (step.name, step.ok)).collect();
+    let expected = ["autodiscover", "server", "authorization", "mailbox", "sync", "subscription", "stream", "end"];
+    assert_eq!(names, expected.map(|name| (name, true)));
+    until("nothing left", || company.server.subscriptions() == 0).await;
+    let steps = company.source.diagnose(&mailbox(77)).await;
+    let last = steps.last().unwrap();
+    assert_eq!((last.name, last.ok), ("mailbox", false));
+    assert!(last.came_back.contains("ErrorNonExistentMailbox") && !last.advice.is_empty());
+    company.no_misuse();
+}
+
+#[tokio::test]
+async fn autodiscover_finds_the_server_by_soap_and_by_pox_and_follows_only_allowed_redirections() {
+    let place = |file: &str, hosts: &str| {
+        format!("autodiscover_url = \"URL\"\nallowed_hosts = [{hosts}]\n").replace("URL", &format!("BASE/autodiscover/{file}"))
+    };
+    for file in ["autodiscover.svc", "autodiscover.xml"] {
+        let company = Company::different(Different { mail: &place(file, "\"localhost\""), ..Different::default() }).await;
+        company.watch(1).await;
+        company.deliver(1);
+        company.mail_hinted(1).await;
+        company.no_misuse();
+    }
+    use postrider_loadtest::exchange::Redirect;
+    let company = Company::different(Different { mail: &place("autodiscover.svc", "\"localhost\""), ..Different::default() }).await;
+    let foreign = ["http://localhost:1/autodiscover/autodiscover.svc", "https://evil.example/autodiscover/autodiscover.svc"];
+    for (n, to) in foreign.into_iter().enumerate() {
+        company.server.redirect(&super::harness::address(n + 1), Some(Redirect::Url(to.to_owned())));
+        let refused = company.source.watch(&mailbox(n + 1), None).await;
+        assert_eq!(refused, Err(SourceError::Refused { code: "HostNotAllowed".into() }));
+        let steps = company.source.diagnose(&mailbox(n + 1)).await;
+        assert!(steps.iter().any(|step| step.came_back.contains("not an allowed host")), "{steps:?}");
+    }
+    company.server.redirect(&super::harness::address(3), Some(Redirect::Address(super::harness::address(3))));
+    assert!(matches!(company.source.watch(&mailbox(3), None).await, Err(SourceError::Unavailable { .. } | SourceError::Refused { .. })));
 }
