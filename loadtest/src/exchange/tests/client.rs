@@ -205,7 +205,7 @@ impl Ask<'_> {
     pub(super) async fn stream(self) -> Stream {
         let response = self.open().await.unwrap();
         assert_eq!(response.status().as_u16(), 200);
-        Stream { response, buffer: Vec::new(), chunks: 0 }
+        Stream::of(response)
     }
 }
 
@@ -217,6 +217,10 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    pub(super) fn of(response: reqwest::Response) -> Self {
+        Self { response, buffer: Vec::new(), chunks: 0 }
+    }
+
     /// The next document; `None` at the end, an error when the connection broke.
     pub(super) async fn next(&mut self) -> reqwest::Result<Option<Reply>> {
         const END: &[u8] = b"</Envelope>";

@@ -263,3 +263,44 @@ async fn in_a_storm_a_stubborn_client_still_gets_everything_and_breaks_no_rule()
     }
     assert!(!faults.counted().is_empty());
 }
+
+#[tokio::test]
+async fn in_a_storm_documents_are_cut_into_chunks_and_come_together_again() {
+    let company = Company::with(|options| {
+        options.faults = std::sync::Arc::new(ExchangeFaults::storm(7));
+        options.timings.heartbeat = Duration::from_millis(5);
+    })
+    .await;
+    let (mut documents, mut chunks, mut is_wordy) = (0_usize, 0_usize, false);
+    let mut id = String::new();
+    for _ in 0..200 {
+        if company.server.subscriptions() == 0
+            && let Ok(reply) = company.ask(ANNA, &subscribe()).open().await
+        {
+            let text = reply.text().await.unwrap_or_default();
+            let rest = text.split("<m:SubscriptionId>").nth(1).unwrap_or_default();
+            id = rest.split('<').next().unwrap_or_default().to_owned();
+            continue;
+        }
+        let Ok(response) = company.ask(ANNA, &streaming(&[&id], 30)).open().await else {
+            continue;
+        };
+        if response.status().as_u16() != 200 || response.headers().get("x-nobuffering").is_none() {
+            continue;
+        }
+        let mut stream = Stream::of(response);
+        // Until it ends, breaks or falls silent, and not for ever.
+        while let Ok(Ok(Some(document))) = tokio::time::timeout(Duration::from_millis(100), stream.next()).await {
+            documents += 1;
+            is_wordy |= !document.text.is_ascii();
+            if documents.is_multiple_of(20) {
+                break;
+            }
+        }
+        chunks += stream.chunks;
+        if chunks > documents + 20 && is_wordy {
+            return;
+        }
+    }
+    panic!("{documents} documents in {chunks} chunks, wordy: {is_wordy}");
+}
