@@ -6,6 +6,7 @@ pub mod database;
 #[cfg(feature = "demo")]
 pub mod demo;
 pub mod device;
+pub mod doctor;
 pub mod exit;
 pub mod key;
 pub mod mailbox;
@@ -35,6 +36,7 @@ Examples:
   postrider demo --for 30s
   postrider check-config --config /etc/postrider/postrider.toml
   postrider serve --config /etc/postrider/postrider.toml
+  postrider doctor --user ada@example.com
   postrider mailbox why ada@example.com --key-file admin.key";
 
 /// Watches Exchange mailboxes and tells phones when mail arrives.
@@ -76,6 +78,8 @@ pub enum Command {
     Migrate(migrate::Args),
     /// Report every mistake in the configuration and open nothing.
     CheckConfig(check_config::Args),
+    /// Try everything that one user's pushes need, step by step, and say what to do about what fails.
+    Doctor(doctor::Args),
     /// Add, remove and look at mailboxes of a running node.
     Mailbox(mailbox::Args),
     /// Look at devices of a running node.
@@ -94,6 +98,7 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Migrate(args) => block_on(migrate::run(&args)),
         Command::CheckConfig(args) => check_config::run(&args),
+        Command::Doctor(args) => block_on(doctor::run(&args)),
         Command::Mailbox(args) => block_on(mailbox::run(&args)),
         Command::Device(args) => block_on(device::run(&args)),
         Command::Key(args) => block_on(key::run(&args)),

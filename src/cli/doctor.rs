@@ -1,0 +1,209 @@
+//! `doctor`: tries everything that one user's pushes need, step by step, and says what to do about what fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postrider_actors::ids::{MailboxId, Smtp, TenantId};
+use postrider_actors::ports::mail_source::{MailboxRef, SourceError};
+use postrider_actors::ports::{Clock, MailSource};
+use serde_json::json;
+
+use super::ConfigArgs;
+use super::exit::{Exit, Failure};
+use super::output::{self, OutputArgs};
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::http::{ClientOptions, TrustRoots};
+use crate::mail_source::{ExchangeParts, assemble};
+use crate::probe::Step;
+use crate::push_sender::PushSenders;
+
+/// How long one step may take before it counts as failed; autodiscover alone may ask several silent servers.
+const STEP_DEADLINE: Duration = Duration::from_secs(300);
+
+/// Examples below `--help`.
+const EXAMPLES: &str = "\
+Examples:
+  postrider doctor --user ada@example.com
+  postrider doctor --user ada@example.com --json | jq '.steps[] | select(.ok | not)'
+
+Nothing is pushed and nothing is written. The exit code is 0 if every step went well, else 1.";
+
+/// The command's arguments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The user's primary SMTP address.
+    #[arg(long, value_name = "ADDRESS")]
+    user: String,
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Tries all steps; one that fails does not stop those that do not need it.
+///
+/// # Errors
+/// Mistakes of the configuration or the arguments.
+pub async fn run(args: &Args) -> anyhow::Result<Exit> {
+    let config = args.config.load()?;
+    let smtp = Smtp::new(&args.user);
+    if smtp.domain().is_empty() {
+        return Err(Failure::error(Exit::Usage, "--user takes an SMTP address, such as ada@example.com"));
+    }
+    let mut report = Report { json: args.output.json, steps: Vec::new() };
+    report.add(Step::good("read the configuration", format!("{} has no mistakes", args.config.config.display())));
+    match tenant_of(&config, &smtp) {
+        Some(tenant) => {
+            report.add(Step::good("find the company by the mail domain", format!("tenant {tenant}")));
+            exchange(&config, &tenant, smtp, &mut report).await;
+            push(&config, &tenant, &mut report).await;
+        }
+        None => report.add(Step::bad(
+            "find the company by the mail domain",
+            format!("no tenant has {} in allowed_domains: nothing is looked up for such an address", smtp.domain()),
+        )),
+    }
+    Ok(report.end())
+}
+
+/// The company whose mail domain it is.
+fn tenant_of(config: &Config, smtp: &Smtp) -> Option<TenantId> {
+    let serves = |domains: &[String]| domains.iter().any(|domain| domain.eq_ignore_ascii_case(smtp.domain()));
+    config.tenant.iter().find(|(_, tenant)| serves(&tenant.allowed_domains)).map(|(name, _)| TenantId(name.as_str().into()))
+}
+
+/// Autodiscover, the way in, the inbox, and a first page of its changes.
+async fn exchange(config: &Config, tenant: &TenantId, smtp: Smtp, report: &mut Report) {
+    let tried = "load the trust roots and the way into Exchange";
+    let source = TrustRoots::load(&config.http.roots).map_err(|error| error.to_string()).and_then(|roots| {
+        let parts = ExchangeParts {
+            ews: &config.ews,
+            autodiscover: &config.autodiscover,
+            tenants: &config.tenant,
+            http: &ClientOptions::new(roots),
+            clock: Arc::new(SystemClock::default()),
+            seed: rand::random(),
+        };
+        assemble(parts).map_err(|error| error.to_string())
+    });
+    let source = match source {
+        Ok(source) => source,
+        Err(error) => return report.add(Step::bad(tried, error)),
+    };
+    report.add(Step::good(tried, "both are usable"));
+    let mailbox = MailboxRef { id: MailboxId(0), tenant: tenant.clone(), smtp: Arc::new(smtp) };
+    let tried = "find the Exchange server and read the inbox's unread count (GetFolder)";
+    match within(source.unread(&mailbox)).await {
+        Ok(unread) => report.add(Step::good(tried, format!("{unread} unread"))),
+        // What follows asks the same server as the same account.
+        Err(advice) => return report.add(Step::bad(tried, advice)),
+    }
+    let tried = "read a page of the inbox's changes (SyncFolderItems)";
+    match within(source.changes(&mailbox, None)).await {
+        Ok(_) => report.add(Step::good(tried, "the server answers with a sync state")),
+        Err(advice) => report.add(Step::bad(tried, advice)),
+    }
+}
+
+/// Waits for an answer of Exchange and says what to do about a failure.
+async fn within<T>(call: impl Future<Output = Result<T, SourceError>>) -> Result<T, String> {
+    match tokio::time::timeout(STEP_DEADLINE, call).await {
+        Ok(answer) => answer.map_err(|error| format!("{error}: {}", advice(&error))),
+        Err(_) => Err(format!("no answer within {} s: look at the network path and the firewall", STEP_DEADLINE.as_secs())),
+    }
+}
+
+/// The push credentials of the company's apps, against the services themselves.
+async fn push(config: &Config, tenant: &TenantId, report: &mut Report) {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    match PushSenders::new(&config.push, &clock) {
+        Ok(senders) => {
+            let steps = senders.check(Some(tenant)).await;
+            if steps.is_empty() {
+                report.add(Step::bad("check the push credentials", format!("tenant {tenant} has none: add [[push.apns]] or [[push.fcm]]")));
+            }
+            steps.into_iter().for_each(|step| report.add(step));
+        }
+        Err(error) => report.add(Step::bad("load the push credentials", error.to_string())),
+    }
+}
+
+/// The steps so far; for people each is printed as soon as it is there.
+struct Report {
+    json: bool,
+    steps: Vec<Step>,
+}
+
+impl Report {
+    fn add(&mut self, step: Step) {
+        if !self.json {
+            let (sign, text) = match &step.result {
+                Ok(text) => ("ok  ", text),
+                Err(text) => ("FAIL", text),
+            };
+            output::say(&format!("{sign}  {}\n      {text}", step.tried));
+        }
+        self.steps.push(step);
+    }
+
+    fn end(self) -> Exit {
+        let failed = self.steps.iter().filter(|step| step.result.is_err()).count();
+        if self.json {
+            let steps: Vec<_> = self
+                .steps
+                .iter()
+                .map(|step| json!({ "tried": step.tried, "ok": step.result.is_ok(), "result": step.result.as_ref().unwrap_or_else(|text| text) }))
+                .collect();
+            output::json(&json!({ "ok": failed == 0, "steps": steps }));
+        } else if failed == 0 {
+            output::say("everything that this user's pushes need works");
+        } else {
+            output::say(&format!("{failed} of {} steps failed", self.steps.len()));
+        }
+        if failed == 0 { Exit::Done } else { Exit::Failed }
+    }
+}
+
+/// What a person does about a failure of Exchange.
+fn advice(error: &SourceError) -> &'static str {
+    match error {
+        SourceError::Throttled { .. } => "wait, or raise the throttling policy of the service account",
+        SourceError::Unauthorized { .. } => {
+            "check [tenant.NAME.mail]: user and password, or client id, secret and scope; the account must not be locked or expired"
+        }
+        SourceError::Refused { code } if code == "ErrorImpersonateUserDenied" => {
+            "give the service account the role ApplicationImpersonation (or the application the permission full_access_as_app) for this user"
+        }
+        SourceError::Refused { .. } => "check the address, whether it has a mailbox, and whether the account may impersonate its user",
+        SourceError::Moved { .. } => "try again: the server is looked for anew",
+        SourceError::SubscriptionsFull => "other programs hold this mailbox's subscriptions; it is polled until there is room",
+        SourceError::SyncStateLost => "nothing is to be done: the state is made anew",
+        SourceError::Unavailable { .. } => {
+            "check the network path, DNS, the certificate (http.roots) and allowed_hosts; an Exchange on Windows Server 2012 R2 may offer no cipher that is still accepted"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_company_is_found_by_its_mail_domains_alone() {
+        let text =
+            "[tenant.acme]\nallowed_domains = [\"Example.com\"]\n[tenant.acme.mail.basic]\nuser = 'u'\npassword = { env = \"PATH\" }\n";
+        let config: Config = crate::config::from_toml(text).unwrap();
+        assert_eq!(tenant_of(&config, &Smtp::new("Ada@EXAMPLE.com")), Some(TenantId("acme".into())));
+        assert_eq!(tenant_of(&config, &Smtp::new("ada@sub.example.com")), None);
+    }
+
+    #[test]
+    fn one_failed_step_is_a_failed_examination() {
+        let mut report = Report { json: true, steps: Vec::new() };
+        report.add(Step::good("a", "b"));
+        report.add(Step::bad("c", "d"));
+        assert_eq!(report.end(), Exit::Failed);
+    }
+}
