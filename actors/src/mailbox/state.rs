@@ -76,8 +76,8 @@ pub enum Effect {
 enum Watch {
     /// There is none; ask for one at this time.
     Due(Monotonic),
-    /// Asked; `opened` if the stream spoke before the answer came.
-    Asking { deadline: Monotonic, opened: bool },
+    /// Asked; what the stream said before the answer came is kept: it spoke, or the subscription was lost.
+    Asking { deadline: Monotonic, opened: bool, lost: bool },
     /// Subscribed; the stream has not spoken (again) yet.
     Silent,
     /// Events flow.
@@ -244,7 +244,7 @@ impl Mailbox {
                 }
             }
             Hint::StreamOpened => match &mut self.watch {
-                Watch::Asking { opened, .. } => *opened = true,
+                Watch::Asking { opened, lost, .. } => (*opened, *lost) = (true, false),
                 Watch::Silent | Watch::Streaming => self.opened(),
                 Watch::Due(_) | Watch::Full(_) | Watch::Parked(_) => {}
             },
@@ -260,10 +260,19 @@ impl Mailbox {
                 self.unread = None;
                 self.caught_up = false;
                 self.sync_mark = true;
-                if !matches!(self.watch, Watch::Parked(_) | Watch::Full(_)) {
-                    self.watch = Watch::Due(now + self.watch_backoff(settings));
+                if !matches!(self.watch, Watch::Full(_)) {
+                    self.subscribe_again(now, settings);
                 }
             }
+        }
+    }
+
+    fn subscribe_again(&mut self, now: Monotonic, settings: &Settings) {
+        match &mut self.watch {
+            // One request at a time; what is lost may be the former subscription or the one asked for.
+            Watch::Asking { opened, lost, .. } => (*opened, *lost) = (false, true),
+            Watch::Parked(_) => {}
+            _ => self.watch = Watch::Due(now + self.watch_backoff(settings)),
         }
     }
 
@@ -276,8 +285,15 @@ impl Mailbox {
     }
 
     fn watched(&mut self, now: Monotonic, answer: Result<(), SourceError>, settings: &Settings, effects: &mut Vec<Effect>) {
-        let Watch::Asking { opened, .. } = self.watch else { return };
+        let Watch::Asking { opened, lost, .. } = self.watch else {
+            // Parked while it was asked for.
+            if matches!(self.watch, Watch::Parked(_)) && answer.is_ok() {
+                effects.push(Effect::Unwatch);
+            }
+            return;
+        };
         match answer {
+            Ok(()) if lost => self.watch = Watch::Due(now + self.watch_backoff(settings)),
             Ok(()) if opened => self.opened(),
             Ok(()) => {
                 self.watch = Watch::Silent;
@@ -354,13 +370,16 @@ impl Mailbox {
         self.badge_at = running.badge.or(self.badge_at);
         self.quiet_until = running.quiet_until;
         match failure {
-            Failure::NotOurs => effects.push(Effect::Stop),
+            Failure::NotOurs => {
+                self.draining = true;
+                effects.push(Effect::Stop);
+            }
             Failure::Source(SourceError::Throttled { retry_after }) => {
                 self.retry_at = now + retry_after + self.chance.below(settings.retry_base)
             }
             Failure::Source(SourceError::Refused { .. }) => self.park(now, settings, effects),
             Failure::Source(SourceError::Moved { .. }) => {
-                self.watch = Watch::Due(now + self.watch_backoff(settings));
+                self.subscribe_again(now, settings);
                 self.back_off(now, settings);
             }
             // A state written behind came in between: read again at once.
@@ -425,7 +444,7 @@ impl Mailbox {
         }
         match self.watch {
             Watch::Due(at) | Watch::Full(at) | Watch::Parked(at) if now >= at => {
-                self.watch = Watch::Asking { deadline: now + settings.collect_deadline, opened: false };
+                self.watch = Watch::Asking { deadline: now + settings.collect_deadline, opened: false, lost: false };
                 effects.push(Effect::Watch);
             }
             _ => {}

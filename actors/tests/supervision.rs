@@ -1,0 +1,98 @@
+//! Actors that fail: they are started again with growing delay, nothing is lost, and one user's failure touches nobody else.
+
+use std::time::Duration;
+
+use postrider_actors::ids::{EventKey, ItemId};
+use postrider_actors::snapshot::Control;
+use postrider_actors::testing::clock::NervousClock;
+use postrider_actors::testing::scripted::Sent;
+use postrider_actors::testing::world::World;
+
+fn told(sent: &[Sent]) -> Vec<EventKey> {
+    sent.iter().filter(|sent| sent.accepted()).flat_map(|sent| sent.push.hashes.clone()).collect()
+}
+
+fn missing(world: &World, items: &[ItemId]) -> usize {
+    let told = told(&world.push.sent());
+    items.iter().filter(|item| !told.contains(&EventKey::of_item(item))).count()
+}
+
+async fn people(world: &World, count: usize) -> Vec<String> {
+    let people: Vec<String> = (0..count).map(|number| format!("user{number}@example.com")).collect();
+    for smtp in &people {
+        world.register(smtp, "phone").await;
+    }
+    people
+}
+
+async fn mail_flows_while_actors_panic(seed: u64) {
+    let mut world = World::new();
+    let clock = NervousClock::new(world.clock.clone(), seed);
+    world.core_clock = clock.clone();
+    let people = people(&world, 50).await;
+    let system = world.start().await;
+    world.until("all are watched", || people.iter().all(|smtp| world.mail.watchers(smtp) == 1)).await;
+    clock.scare(100);
+    let mut items = Vec::new();
+    for round in 0..60 {
+        for smtp in people.iter().skip(round % 2).step_by(2) {
+            items.push(world.mail.deliver(smtp));
+        }
+        world.pass(Duration::from_secs(1)).await;
+    }
+    clock.calm();
+    assert!(clock.panics() > 100, "seed {seed}: {} panics", clock.panics());
+    world.until(&format!("seed {seed}: all is announced"), || missing(&world, &items) == 0).await;
+    let open = || world.store.read(|model| model.deliveries.values().filter(|row| row.settled.is_none()).count());
+    world.until(&format!("seed {seed}: every row reaches a verdict"), || open() == 0).await;
+    assert!(system.context().gate.is_open(), "seed {seed}: the node lives");
+    // A repeat carries the ids of what it repeats.
+    let sent = world.push.sent();
+    for push in &sent {
+        let same = sent.iter().filter(|other| other.push.id == push.push.id);
+        assert!(same.clone().all(|other| other.push.event == push.push.event), "seed {seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn actors_panic_at_random_while_mail_flows_and_nothing_is_lost() {
+    for seed in 1..=5 {
+        mail_flows_while_actors_panic(seed).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mailbox_whose_source_always_panics_delays_nobody_else() {
+    let world = World::new();
+    let people = people(&world, 50).await;
+    world.mail.curse(&people[0], true);
+    let system = world.start().await;
+    world.until("all others are watched", || people[1..].iter().all(|smtp| world.mail.watchers(smtp) == 1)).await;
+    world.pass(Duration::from_secs(10)).await;
+    for _ in 0..30 {
+        let began = tokio::time::Instant::now();
+        let items: Vec<ItemId> = people[1..].iter().map(|smtp| world.mail.deliver(smtp)).collect();
+        world.until("all are announced", || missing(&world, &items) == 0).await;
+        assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+        world.pass(Duration::from_secs(10)).await;
+    }
+    let asked = world.mail.asked(&people[0]).len();
+    assert!((5..60).contains(&asked), "it is started again, ever more seldom: {asked} calls in five minutes");
+    // Mended, it comes back by itself.
+    world.mail.curse(&people[0], false);
+    let item = world.mail.deliver(&people[0]);
+    world.until("it is announced", || missing(&world, std::slice::from_ref(&item)) == 0).await;
+    let mailbox = world.store.read(|model| model.addresses.iter().find(|((_, smtp), _)| smtp.as_str() == people[0]).map(|(_, id)| *id));
+    let snapshot = system.mailbox(mailbox.expect("it is there")).await.expect("it answers");
+    assert!(snapshot.restarts > 0 && snapshot.journal.iter().any(|line| line.what.starts_with("restarted")), "{snapshot:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_core_whose_root_ended_says_so_and_its_gate_is_closed() {
+    let world = World::new();
+    let system = world.start().await;
+    world.until("it is good", || system.context().gate.is_open()).await;
+    system.kill().await;
+    assert_eq!(system.ended().await, postrider_actors::node::state::Ended::Stopped);
+    assert!(!system.context().gate.is_open());
+}
