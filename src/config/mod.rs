@@ -1,14 +1,14 @@
 //! The configuration: parsed once, checked as a whole, all mistakes reported at once with file and key.
 //!
 //! One file per component, each a [`section!`](section) that holds every key with its meaning, default and range; from it come the reading, the messages and
-//! `config/README.md` with `config/default.toml` (see [`reference`], written by a test). To add a component:
+//! `config/README.md` with `config/default.toml` (see [`reference`](mod@reference), written by a test). To add a component:
 //!
 //! 1. `src/config/NAME.rs`: `use super::section::section; section! { /// … pub struct Name with defaults { /// … pub calls: u32 = 10, within 1..=100; } }`
 //!    (`with defaults` gives it `Default`; leave it away if a key must be set).
 //!    Types that may stand there: `bool`, whole numbers, `f64`, `String`, `PathBuf`, `SocketAddr`, `Duration` ("3s"), [`Bytes`](setting::Bytes) ("64MiB"),
 //!    [`SecretSource`](secret::SecretSource) (`{ file = … }` or `{ env = … }`), `Option`, `Vec` and `BTreeMap<String, _>` of these and of other sections; enums by [`choice!`](section), texts with a form of their own by [`by_text!`](section).
 //! 2. What no range can say: `impl Name { pub fn check(&self, problems: &mut Problems) }`, with whole keys (`"name.calls"`).
-//! 3. Below: a `pub mod`, a field of [`Config`], a line in [`check`](fn@check).
+//! 3. Below: a `pub mod`, a field of [`Config`], a line in `check`.
 //!
 //! Tests of a component get its settings with [`from_toml`].
 

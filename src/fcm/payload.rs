@@ -16,7 +16,7 @@ const MAX_HASHES: usize = 16;
 const LONGEST_TTL_SECS: u64 = 28 * 24 * 3600;
 
 /// The field of a message that names the device, as field violations name it. Google's SDKs announce that it will be called `fid`:
-/// its name stands here and in [`Message`] only.
+/// its name stands here and in `Message` only.
 pub const TARGET: &str = "message.token";
 
 /// The body of `messages:send` (FCM, "REST resource: projects.messages").
