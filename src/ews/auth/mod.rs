@@ -5,3 +5,6 @@ pub mod oauth;
 
 pub use basic::Basic;
 pub use oauth::ClientCredentials;
+
+#[cfg(test)]
+mod tests;
