@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 
 use super::fanout::{self, NewMail};
 use super::message::{CollectEnd, Collected, CommitAnswer, Failure, Moment, Order, Work};
-use super::send::Outgoing;
+use super::outgoing::Outgoing;
 
 /// What the collecting part wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]

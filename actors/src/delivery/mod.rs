@@ -7,6 +7,7 @@ pub mod collect;
 pub mod commit;
 pub mod fanout;
 pub mod message;
+pub mod outgoing;
 pub mod policy;
 pub mod retry;
 pub mod send;

@@ -1,15 +1,17 @@
 //! The sending part of a delivery: rows in hand become pushes, and what providers say becomes marks and retries.
 
+mod reading;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ids::{Authority, DeliveryId, DeviceId, EventKey, Generation, ItemId, MailboxId};
+use crate::ids::{Authority, DeviceId, EventKey, Generation, ItemId, MailboxId};
 use crate::ports::StoreError;
-use crate::ports::delivery_store::{Mark, Pending, Retry, Settled};
-use crate::ports::device_store::{DeviceNow, Recipient};
-use crate::ports::mail_source::{MailContent, SourceError};
-use crate::ports::mailbox_store::{DeliveryKind, Inserted, NewDelivery};
+use crate::ports::delivery_store::{Mark, Retry, Settled};
+use crate::ports::device_store::DeviceNow;
+use crate::ports::mail_source::MailContent;
+use crate::ports::mailbox_store::DeliveryKind;
 use crate::ports::push_sender::{Channel, Content, Permit, Push, Verdict};
 use crate::settings::{HASHES_PER_PUSH, Settings};
 use crate::time::{Monotonic, Timestamp};
@@ -17,6 +19,7 @@ use crate::time::{Monotonic, Timestamp};
 use super::batch::{Held, HoldBudget};
 use super::fanout::push_id;
 use super::message::{Moment, Order, Sent, code};
+use super::outgoing::Outgoing;
 use super::policy;
 use super::retry::{Chance, backoff};
 
@@ -28,124 +31,6 @@ const CONTENT_TRIES: u32 = 2;
 const ACTOR_BYTES: usize = 16 << 10;
 /// What a call to an edge may take beyond its own deadline before its answer is given up.
 const GRACE: Duration = Duration::from_secs(120);
-
-/// One row of a push.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    /// Its key.
-    pub id: DeliveryId,
-    /// What it is about.
-    pub event: EventKey,
-    /// Which mail; none for a badge.
-    pub item: Option<ItemId>,
-    /// When the mail was received.
-    pub received_at: Timestamp,
-    /// How many mails it stands for.
-    pub count: u32,
-}
-
-/// One push to one device: rows with one group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outgoing {
-    /// To whom.
-    pub device: DeviceId,
-    /// The registration that the rows were made for.
-    pub generation: Generation,
-    /// Where room is asked for; none: the device is gone.
-    pub channel: Option<Channel>,
-    /// Mail or badge.
-    pub kind: DeliveryKind,
-    /// What its ids derive from.
-    pub group: EventKey,
-    /// Newest first.
-    pub rows: Vec<Row>,
-    /// Answered tries so far.
-    pub attempts: u32,
-    /// Whether each of them was definitely not taken.
-    pub refused: bool,
-    /// Not worth sending after.
-    pub expires_at: Timestamp,
-}
-
-impl Outgoing {
-    /// The pushes of rows that were just committed: those that are new, by device.
-    #[must_use]
-    pub fn from_inserted(rows: &[NewDelivery], inserted: &[Inserted], recipients: &[Recipient]) -> Vec<Self> {
-        let ids: BTreeMap<(DeviceId, EventKey), DeliveryId> = inserted.iter().map(|row| ((row.device, row.event), row.id)).collect();
-        let mut pushes: Vec<Self> = Vec::new();
-        for row in rows {
-            let Some(&id) = ids.get(&(row.device, row.event)) else { continue };
-            let line = Row { id, event: row.event, item: row.item.clone(), received_at: row.received_at, count: row.count };
-            match pushes.last_mut() {
-                Some(push) if push.device == row.device && push.group == row.group => push.rows.push(line),
-                _ => pushes.push(Self {
-                    device: row.device,
-                    generation: row.generation,
-                    channel: channel_of(recipients, row.device),
-                    kind: row.kind,
-                    group: row.group,
-                    rows: vec![line],
-                    attempts: 0,
-                    refused: true,
-                    expires_at: row.expires_at,
-                }),
-            }
-        }
-        pushes
-    }
-
-    /// The pushes of rows that were left behind. Rows whose tries were definitely not taken collapse into the newest of their device; a row that
-    /// may have been taken keeps its ids.
-    #[must_use]
-    pub fn from_pending(rows: &[Pending], recipients: &[Recipient], now: Timestamp) -> Vec<Self> {
-        let mut groups: BTreeMap<(DeviceId, EventKey), Self> = BTreeMap::new();
-        for row in rows.iter().filter(|row| row.attempts == 0 || row.next_at <= now) {
-            let push = groups.entry((row.device, row.group)).or_insert_with(|| Self {
-                device: row.device,
-                generation: row.generation,
-                channel: channel_of(recipients, row.device),
-                kind: row.kind,
-                group: row.group,
-                rows: Vec::new(),
-                attempts: row.attempts,
-                refused: true,
-                expires_at: row.expires_at,
-            });
-            push.attempts = push.attempts.max(row.attempts);
-            push.refused &= row.refused && row.attempts > 0;
-            push.expires_at = push.expires_at.max(row.expires_at);
-            push.rows.push(Row { id: row.id, event: row.event, item: row.item.clone(), received_at: row.received_at, count: row.count });
-        }
-        let mut pushes: Vec<Self> = Vec::new();
-        for mut push in groups.into_values() {
-            push.rows.sort_by_key(|row| std::cmp::Reverse((row.received_at, row.event)));
-            match pushes.iter_mut().find(|other| other.collapses_with(&push)) {
-                Some(other) => other.absorb(push),
-                None => pushes.push(push),
-            }
-        }
-        pushes.sort_by_key(|push| push.rows.first().map(|row| row.received_at));
-        pushes
-    }
-
-    fn collapses_with(&self, other: &Self) -> bool {
-        self.refused && other.refused && self.device == other.device && self.generation == other.generation && self.kind == other.kind
-    }
-
-    fn absorb(&mut self, mut other: Self) {
-        let newest = |push: &Self| push.rows.first().map(|row| row.received_at);
-        if newest(&other) > newest(self) {
-            std::mem::swap(self, &mut other);
-        }
-        self.rows.append(&mut other.rows);
-        self.rows.sort_by_key(|row| std::cmp::Reverse((row.received_at, row.event)));
-        self.attempts = self.attempts.max(other.attempts);
-    }
-}
-
-fn channel_of(recipients: &[Recipient], device: DeviceId) -> Option<Channel> {
-    recipients.iter().find(|recipient| recipient.device == device).map(|recipient| recipient.channel.clone())
-}
 
 /// What the sending part wants done.
 #[derive(Debug)]
@@ -321,31 +206,6 @@ impl Sending {
         }
         self.advance(moment, settings, &mut effects);
         effects
-    }
-
-    fn contents(&mut self, moment: Moment, asked: &[EventKey], answer: Result<Vec<Option<MailContent>>, SourceError>, settings: &Settings) {
-        match answer {
-            Ok(shown) => {
-                for (event, mail) in asked.iter().zip(shown) {
-                    let known = match mail {
-                        None => Known::Gone("gone"),
-                        Some(mail) if mail.read => Known::Gone("read"),
-                        Some(mail) => Known::Shows(mail),
-                    };
-                    self.contents.insert(*event, known);
-                }
-            }
-            Err(error) => {
-                self.content_failures += 1;
-                let long = matches!(&error, SourceError::Throttled { retry_after } if *retry_after > settings.retry_base * 4);
-                if long || self.content_failures >= CONTENT_TRIES {
-                    asked.iter().for_each(|event| drop(self.contents.insert(*event, Known::Unreadable)));
-                } else {
-                    asked.iter().for_each(|event| drop(self.contents.remove(event)));
-                    self.content_retry = Some(moment.at + settings.retry_base + self.chance.below(settings.retry_base));
-                }
-            }
-        }
     }
 
     fn room(&mut self, place: usize, permit: Permit, effects: &mut Vec<Effect>) {
@@ -524,51 +384,5 @@ impl Sending {
             self.over = true;
             effects.push(Effect::Done { left: self.left });
         }
-    }
-
-    /// What a push needs before it asks for room: its newest mail's content, and the badge.
-    fn read(
-        &mut self,
-        moment: Moment,
-        place: usize,
-        wanted: &mut BTreeMap<EventKey, ItemId>,
-        settings: &Settings,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(channel) = self.flights[place].push.channel.clone() else {
-            return self.settle(place, Settled::Superseded, "device_gone");
-        };
-        loop {
-            let Some(newest) = self.flights[place].push.rows.first() else {
-                self.flights[place].step = Step::Over;
-                return;
-            };
-            let Some(item) = &newest.item else { break };
-            match self.contents.get(&newest.event) {
-                Some(Known::Shows(_) | Known::Unreadable) => break,
-                Some(Known::Asked) => return,
-                None => {
-                    // At most ten items a call; the others are asked for when these are known.
-                    if wanted.len() < 10 {
-                        wanted.insert(newest.event, item.clone());
-                    }
-                    return;
-                }
-                Some(Known::Gone(why)) => {
-                    let mark = Mark { id: newest.id, settled: Settled::Superseded, reason: code(why) };
-                    self.marks.push(mark);
-                    self.flights[place].push.rows.remove(0);
-                }
-            }
-        }
-        if matches!(self.unread, Unread::Asked | Unread::Wanted) {
-            return;
-        }
-        if self.flights[place].push.kind == DeliveryKind::Badge && self.unread == Unread::Known(None) {
-            self.unread = Unread::Wanted;
-            return self.rest(moment, place, None, true, &code("unread_unknown"), settings);
-        }
-        self.flights[place].step = Step::Room;
-        effects.push(Effect::Room(place, channel));
     }
 }

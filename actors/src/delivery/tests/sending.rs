@@ -3,7 +3,8 @@
 use super::*;
 use crate::delivery::batch::HoldBudget;
 use crate::delivery::message::{Sent, code};
-use crate::delivery::send::{Effect, Outgoing, Row, Sending};
+use crate::delivery::outgoing::{Outgoing, Row};
+use crate::delivery::send::{Effect, Sending};
 use crate::ports::delivery_store::{Mark, Pending, Retry, Settled};
 use crate::ports::mail_source::{MailContent, SourceError};
 use crate::ports::mailbox_store::DeliveryKind;
