@@ -92,6 +92,8 @@ impl Collect {
             Collected::Page(answer) => self.page(moment, answer, settings),
             Collected::Recent(answer) => self.recent(moment, answer, settings),
             Collected::Pending(Ok(rows)) if rows.is_empty() => self.done(0),
+            // Nothing could be sent: no mail is read for it.
+            Collected::Pending(Ok(_)) if !moment.gate_open => failed(Failure::Gate),
             Collected::Pending(Ok(rows)) => {
                 self.waiting = rows;
                 Effect::Recipients(Vec::new())

@@ -163,3 +163,20 @@ async fn a_push_that_is_not_taken_within_its_time_to_live_is_a_dead_letter() {
     world.pass(seconds(600)).await;
     assert_eq!(world.push.sent().last().map(|sent| sent.at), last);
 }
+
+#[tokio::test(start_paused = true)]
+async fn while_sending_is_paused_no_mail_is_read_for_rows_that_wait() {
+    let world = World::new();
+    let _system = world.one(ADA).await;
+    world.mail.latency(seconds(4));
+    let item = world.mail.deliver(ADA);
+    world.until("the row is committed", || world.store.read(|model| model.deliveries.len()) == 1).await;
+    world.store.sending_allow(false).await.expect("it can be paused");
+    world.pass(seconds(600)).await;
+    assert!(world.mail.count(ADA, postrider_actors::testing::scripted::Call::Contents) <= 1);
+    assert!(world.push.sent().is_empty());
+    world.store.sending_allow(true).await.expect("it can be allowed");
+    let began = tokio::time::Instant::now();
+    world.push.until("it is announced", |sent| announced(sent, std::slice::from_ref(&item))).await;
+    assert!(began.elapsed() < seconds(12), "{:?}", began.elapsed());
+}
