@@ -142,6 +142,14 @@ impl Node {
         self.server.public_address()
     }
 
+    /// Where administrators and monitoring come in.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn admin_address(&self) -> std::io::Result<std::net::SocketAddr> {
+        self.server.admin_address()
+    }
+
     /// Runs until told to stop or until the session is over; then finishes what is under way within the configured deadline.
     ///
     /// # Errors

@@ -65,6 +65,7 @@ impl Setup {
             r#"
 [api]
 listen = "{listen}"
+admin_listen = "127.0.0.1:0"
 plain_http = true
 address_rate = 1000000
 subject_rate = 1000000

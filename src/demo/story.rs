@@ -80,12 +80,13 @@ pub async fn run(plan: &Plan, metrics_text: MetricsText, stop: CancellationToken
     let key = setup::admin_key(&config).await?;
     let node = Node::start(&config, metrics_text).await?;
     let api = format!("http://{}", node.public_address()?);
+    let admin = format!("http://{}", node.admin_address()?);
     let system = node.system().clone();
     let node_stop = CancellationToken::new();
     let running = tokio::spawn(node.run(node_stop.clone()));
 
     let mut display = Display::new(plan.quiet);
-    display.say(&format!("a node with {} simulated mailboxes; its API listens on {api}, its metrics on {api}/metrics", plan.users));
+    display.say(&format!("a node with {} simulated mailboxes; its API is at {api}, its metrics are at {admin}/metrics", plan.users));
     let driver = Driver::new(&api, Caller::ApiKey(key.expose().to_owned()), Arc::clone(&simulators))?;
     let fleet =
         Fleet::plan(plan.seed, plan.users as usize, "user", setup::DOMAIN, if storm { FleetMix::varied() } else { FleetMix::plain() });
