@@ -1,6 +1,7 @@
 //! The rules of what is announced, row by row: collecting, fanning out, sending, the cut-off.
 
 mod announced;
+mod commits;
 mod cutoff;
 mod sending;
 
