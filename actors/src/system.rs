@@ -16,8 +16,8 @@ use crate::node::actor::{Begin as BeginNode, Member, Standing};
 use crate::node::chores::{self, Chores};
 use crate::node::message::Message as ToNode;
 use crate::node::state::{Ended, Input as NodeInput};
-use crate::ports::Ports;
 use crate::ports::cluster_store::Join;
+use crate::ports::{Ports, StoreError};
 use crate::settings::Settings;
 use crate::shard::directory::Directory;
 use crate::snapshot::{Control, MailboxSnapshot, NodeSnapshot, NodeState};
@@ -27,6 +27,8 @@ use crate::time::Monotonic;
 
 /// How long an answer to a question from outside is waited for.
 const ANSWER: Duration = Duration::from_secs(1);
+/// How long the database may take to hear that this node leaves.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Who this process is.
 #[derive(Debug, Clone)]
@@ -98,12 +100,18 @@ impl System {
                 "not everything under way could be finished in time; it is taken up at the next start"
             );
         }
-        self.context.committer.flush().await;
+        // What was not written in time is read again by the next owner.
+        let _ = tokio::time::timeout(deadline, self.context.committer.flush()).await;
         self.context.gate.close();
         let over = self.standing.borrow().ended.is_some();
         // No heartbeat may follow the farewell.
         let _ = self.root.stop_and_wait(None, Some(deadline)).await;
-        if !over && let Err(error) = self.context.ports.cluster.leave(&self.identity.node, self.identity.session).await {
+        if over {
+            return;
+        }
+        let leave = self.context.ports.cluster.leave(&self.identity.node, self.identity.session);
+        let late = |_| Err(StoreError::Unavailable("the farewell was not answered in time".into()));
+        if let Err(error) = tokio::time::timeout(FAREWELL, leave).await.unwrap_or_else(late) {
             tracing::warn!(%error, "the database was not told that this node leaves; a successor waits until its lock is free");
         }
     }
