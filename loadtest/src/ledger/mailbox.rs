@@ -227,10 +227,12 @@ impl Mailbox {
         }
     }
 
-    /// "You have 20 new mails" with 16 hashes stands for the next four older ones that the phone had not heard of.
+    /// "You have 20 new mails" with 16 hashes stands for the next four older ones that the phone had not heard of. Exchange tells receive times
+    /// in whole seconds: within the second of the oldest one named, nobody can know which is older.
     fn count_older(&mut self, oldest: u32, more: u32, phone: u16, at: Tick, late_after: u64, judged: &mut Judged) {
         let mut left = more;
-        for mail in self.mails[..oldest as usize].iter_mut().rev() {
+        let second = self.mails[oldest as usize].received_ms.div_euclid(1_000);
+        for mail in self.mails.iter_mut().rev().skip_while(|mail| mail.received_ms.div_euclid(1_000) > second) {
             if left == 0 {
                 break;
             }
