@@ -139,7 +139,7 @@ impl Iterator for Plan {
         let mut mail = corpus::mail(&mut self.rng);
         mail.is_read = self.chance(self.mix.came_read);
         if self.chance(self.mix.other_class) {
-            mail.class = "IPM.Schedule.Meeting.Request".to_owned();
+            mail.class = "IPM.StickyNote".to_owned();
         }
         let coming = if self.chance(self.mix.dragged_in) {
             let age_s = self.rng.random_range(DRAGGED_AGE_S);

@@ -108,7 +108,7 @@ impl fmt::Debug for ItemView {
     }
 }
 
-/// Whether an item of this class is a mail: `IPM.Note` and what derives from it.
+/// Whether an item of this class is a mail: `IPM.Note` and what derives from it, and messages about meetings, which users wait for like mail.
 pub fn is_mail_class(class: &str) -> bool {
-    class == "IPM.Note" || class.starts_with("IPM.Note.")
+    ["IPM.Note", "IPM.Schedule.Meeting"].iter().any(|root| class.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
 }
