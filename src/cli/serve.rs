@@ -48,7 +48,7 @@ async fn node(config: Config) -> anyhow::Result<Exit> {
         StartError::Store(StoreError::Unavailable(_)) => Failure::error(Exit::NotReachable, error.to_string()),
         _ => error.into(),
     })?;
-    tracing::info!(api = %node.public_address()?, "listening");
+    tracing::info!(api = %node.public_address()?, admin = %node.admin_address()?, "listening");
     match node.run(stop).await? {
         Stopped::Told => Ok(Exit::Done),
         Stopped::Ended(Ended::Replaced) => {
