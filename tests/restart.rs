@@ -39,7 +39,6 @@ async fn a_node_killed_twice_in_the_middle_of_a_thousand_mails_loses_none_and_re
     let verdict = world.verdict().await;
     assert_eq!((verdict.mails, verdict.to_announce), (1_000, 1_000));
     assert_clean(&verdict, &[&first, &second, &third]);
-    println!("{verdict}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -60,7 +59,6 @@ async fn a_node_told_to_stop_in_the_middle_of_mail_ends_within_its_deadline_and_
     let verdict = world.verdict().await;
     assert_eq!(verdict.to_announce, 400);
     assert_clean(&verdict, &[&first, &second]);
-    println!("{verdict}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,7 +78,6 @@ async fn a_second_process_on_the_same_file_takes_over_and_the_first_ends() {
     let verdict = world.verdict().await;
     assert_eq!(verdict.to_announce, 400);
     assert_clean(&verdict, &[&first, &second]);
-    println!("{verdict}");
 }
 
 async fn assert_replaced(node: &mut Process) {
