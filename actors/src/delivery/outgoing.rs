@@ -29,7 +29,7 @@ pub struct Row {
 pub struct Outgoing {
     /// To whom.
     pub device: DeviceId,
-    /// The registration that the rows were made for.
+    /// The registration that a verdict is about: the one seen last.
     pub generation: Generation,
     /// Where room is asked for; none: the device is gone.
     pub channel: Option<Channel>,

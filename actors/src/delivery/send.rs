@@ -229,10 +229,16 @@ impl Sending {
         let Some(flight) = self.flights.get_mut(place) else { return };
         let Step::Device(permit) = std::mem::replace(&mut flight.step, Step::Reading) else { return };
         let device = match answer {
-            Ok(Some(device)) if device.generation == flight.push.generation => device,
-            Ok(_) => return self.settle(place, Settled::Superseded, "device_changed"),
+            Ok(Some(device)) => device,
+            Ok(None) => return self.settle(place, Settled::Superseded, "device_gone"),
             Err(_) => return self.rest(moment, place, None, true, &code("store"), settings),
         };
+        // Registered anew meanwhile: what was meant for its user goes where he is now.
+        flight.push.generation = device.generation;
+        if flight.push.channel.as_ref() != Some(&device.channel) {
+            flight.push.channel = Some(device.channel);
+            return;
+        }
         if !moment.gate_open {
             return self.leave(place);
         }

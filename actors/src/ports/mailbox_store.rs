@@ -2,8 +2,8 @@
 //!
 //! Contract of `commit`. (1) One transaction for the whole batch; at most one entry per mailbox, applied in order of mailbox id. (2) An entry
 //! matches iff fence, session and sync_seq of the row are those it names; it then sets state, flags and `sync_seq + 1`. (3) Rows
-//! are inserted for entries that matched only, `ON CONFLICT (mailbox, device, event) DO NOTHING`, and only for devices that exist
-//! with that generation. (4) It answers with both sets: matched mailboxes and inserted rows. (5) Nothing of it is content.
+//! are inserted for entries that matched only, `ON CONFLICT (mailbox, device, event) DO NOTHING`, and only for devices of the
+//! mailbox that exist, whatever their generation: a token that was refreshed meanwhile loses no mail. (4) It answers with both sets: matched mailboxes and inserted rows. (5) Nothing of it is content.
 
 use async_trait::async_trait;
 

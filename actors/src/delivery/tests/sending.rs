@@ -229,18 +229,26 @@ fn a_closed_gate_leaves_the_row_as_it_is() {
 }
 
 #[test]
-fn a_device_that_is_gone_or_registered_anew_supersedes_and_an_expired_row_dies() {
-    let mut changed = device(1);
-    changed.generation = Generation(2);
-    for device in [None, Some(changed)] {
-        let mut outside = sent(vec![outgoing(1, &[1])]);
-        outside.device = device;
-        outside.run();
-        assert_eq!((outside.settled(), outside.pushes.len()), (vec![(1, Settled::Superseded, "device_changed")], 0));
-    }
+fn a_device_that_is_gone_supersedes_and_an_expired_row_dies() {
+    let mut outside = sent(vec![outgoing(1, &[1])]);
+    outside.device = None;
+    outside.run();
+    assert_eq!((outside.settled(), outside.pushes.len()), (vec![(1, Settled::Superseded, "device_gone")], 0));
     let mut outside = sent(vec![Outgoing { expires_at: NOON, ..outgoing(1, &[1]) }]);
     outside.run();
     assert_eq!((outside.settled(), outside.pushes.len()), (vec![(1, Settled::Dead, "expired")], 0));
+}
+
+#[test]
+fn a_device_registered_anew_is_sent_to_under_its_new_channel_and_token() {
+    let mut anew = device(1);
+    anew.generation = Generation(2);
+    anew.channel.app = "another app".into();
+    let mut outside = sent(vec![outgoing(1, &[1])]);
+    outside.device = Some(anew.clone());
+    outside.run();
+    assert_eq!(outside.settled(), vec![(1, Settled::Sent, "accepted")]);
+    assert_eq!(outside.pushes.iter().map(|push| push.channel.clone()).collect::<Vec<_>>(), [anew.channel]);
 }
 
 #[test]

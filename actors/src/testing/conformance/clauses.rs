@@ -32,7 +32,7 @@ macro_rules! conformance {
             a_stale_entry_does_nothing,
             a_repeated_commit_does_nothing,
             a_row_that_exists_is_not_inserted_again,
-            a_row_needs_the_device_of_that_generation,
+            a_row_needs_a_device_of_that_mailbox,
             a_batch_commits_what_matches,
             an_empty_batch_is_taken,
             a_row_is_read_as_it_was_committed,

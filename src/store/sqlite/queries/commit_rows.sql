@@ -5,6 +5,5 @@ SELECT column1, column2, column3, column4, column5, column6, column7, column8, c
 FROM (VALUES {rows}) AS entry
 CROSS JOIN device ON device.device_id = entry.column2  -- CROSS keeps the order: entries first
 WHERE device.mailbox_id = entry.column1  -- safety: the device did not move to another mailbox meanwhile
-  AND device.generation = entry.column3  -- safety: a registration that nobody looked at gets no row
 ON CONFLICT (mailbox_id, device_id, event_key) DO NOTHING  -- safety: a mail has one row per device, whoever derives it again
 RETURNING id, mailbox_id, device_id, event_key
