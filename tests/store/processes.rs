@@ -25,7 +25,7 @@ struct Holder {
 impl Holder {
     async fn start(path: &Path) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "processes::holder", "--ignored", "--nocapture"])
+            .args(["--exact", "processes::holder", "--nocapture"])
             .env(FILE, path)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -69,9 +69,8 @@ impl Drop for Holder {
     }
 }
 
-/// The other process: owns the file, beats, and tries to write once it was put out.
+/// The other process, started by the other tests with a file to hold (without one it has nothing to do): owns the file, beats, and tries to write once it was put out.
 #[tokio::test]
-#[ignore = "started by the other tests as a process of its own"]
 async fn holder() {
     let Some(path) = std::env::var_os(FILE) else { return };
     let store = open(Path::new(&path)).await;

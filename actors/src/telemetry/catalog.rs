@@ -85,7 +85,7 @@ impl std::fmt::Debug for Level {
 
 /// Declares metrics. Each entry becomes a function of the same name that records it, and a line of the constant `CATALOG`.
 ///
-/// ```ignore
+/// ```text
 /// catalog! {
 ///     /// Pushes that a provider answered.
 ///     counter push_answered(provider: Provider, verdict: VerdictClass) = "postrider_push_answered_total";   // fn push_answered(provider, verdict, by: u64)
