@@ -110,5 +110,7 @@ impl fmt::Debug for ItemView {
 
 /// Whether an item of this class is a mail: `IPM.Note` and what derives from it, and messages about meetings, which users wait for like mail.
 pub fn is_mail_class(class: &str) -> bool {
-    ["IPM.Note", "IPM.Schedule.Meeting"].iter().any(|root| class.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+    ["IPM.Note", "IPM.Schedule.Meeting"]
+        .iter()
+        .any(|root| class.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
 }

@@ -91,11 +91,8 @@ pub async fn a_row_needs_a_device_of_that_mailbox(f: &impl Fixture) {
     register(&world.store, "berta@example.com", "phone", "token-berta", START).await;
     let (foreign, generation) = device(&world.store, "berta@example.com", "phone").await.unwrap();
     let with = |device: DeviceId, generation: Generation| NewDelivery { device, generation, ..world.row(1) };
-    let rows = vec![
-        with(DeviceId(i64::MAX), world.generation),
-        with(foreign, generation),
-        with(world.device, Generation(world.generation.0 - 1)),
-    ];
+    let rows =
+        vec![with(DeviceId(i64::MAX), world.generation), with(foreign, generation), with(world.device, Generation(world.generation.0 - 1))];
     let committed = world.commit(0, rows).await;
     let devices: Vec<DeviceId> = committed.inserted.iter().map(|row| row.device).collect();
     assert_eq!((committed.matched, devices), (vec![world.mailbox], vec![world.device]));
