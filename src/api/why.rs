@@ -115,14 +115,19 @@ fn committed(row: &DeliveryView) -> String {
     }
     if row.settled_at.is_none() {
         let reason = row.reason.as_deref().map(|reason| format!(" after {reason}")).unwrap_or_default();
-        what.push_str(&format!(", {} after {} tries{reason}, due {}", row.state, row.attempts, rfc3339(row.next_at)));
+        what.push_str(&format!(", {}{reason}{}, due {}", row.state, tries(row), rfc3339(row.next_at)));
     }
     what
 }
 
 fn settled(row: &DeliveryView) -> String {
     let reason = row.reason.as_deref().map(|reason| format!(" {reason}")).unwrap_or_default();
-    format!("{}{reason} after {} tries", row.state, row.attempts)
+    format!("{}{reason}{}", row.state, tries(row))
+}
+
+/// Tries that were answered and put off for so long that the row says so; those of the first minute are in the journal.
+fn tries(row: &DeliveryView) -> String {
+    if row.attempts == 0 { String::new() } else { format!(", put off {} times before", row.attempts) }
 }
 
 #[cfg(test)]
@@ -161,6 +166,6 @@ mod tests {
         let events = merge(Some(&snapshot), &[row("b", 50, None), row("a", 20, Some(30))]);
         let short: Vec<String> = events.iter().map(|event| format!("{} {}", event.source, event.mail.as_deref().unwrap_or("-"))).collect();
         assert_eq!(short, ["journal -", "journal -", "row a", "verdict a", "journal -", "row b"]);
-        assert!(events[5].what.contains("PENDING after 1 tries after TooManyRequests"), "{}", events[5].what);
+        assert!(events[5].what.contains("PENDING after TooManyRequests, put off 1 times before"), "{}", events[5].what);
     }
 }
