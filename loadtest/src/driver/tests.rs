@@ -28,8 +28,10 @@ async fn register(State(product): Product, Path((smtp, id)): Path<(String, Strin
     if product.hasty.fetch_add(1, Ordering::Relaxed) < 2 {
         return StatusCode::TOO_MANY_REQUESTS;
     }
-    let fields = ["provider", "app", "environment", "token", "pushDowngradeCutoffSec"];
-    if smtp.ends_with("@foreign.example") || fields.iter().any(|field| body.get(field).is_none()) {
+    let fields = ["provider", "app", "token", "pushDowngradeCutoffSec"];
+    // Only Apple has environments; a name for one anywhere else is refused.
+    let misplaced = body.get("environment").is_some() != (body["provider"] == "apns");
+    if smtp.ends_with("@foreign.example") || misplaced || fields.iter().any(|field| body.get(field).is_none()) {
         return StatusCode::FORBIDDEN;
     }
     let bearer = headers["authorization"].to_str().unwrap_or_default().to_owned();
