@@ -44,7 +44,8 @@ pub fn read(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Reading 
             Reading::Settled(Verdict::DeviceGone { since, reason })
         }
         (403, "ExpiredProviderToken") => Reading::TokenExpired(Verdict::Credentials { reason }),
-        (401 | 403, _) => Reading::Settled(Verdict::Credentials { reason }),
+        // A topic that the key may not use, or that is none, is the configuration's: every push of the app would come back so.
+        (401 | 403, _) | (400, "BadTopic" | "MissingTopic" | "TopicDisallowed") => Reading::Settled(Verdict::Credentials { reason }),
         (413, _) => Reading::TooLarge(Verdict::Refused { reason }),
         // The server was tired of the connection, not of the push.
         (400, "IdleTimeout") | (408 | 429 | 500..=599, _) => Reading::Settled(Verdict::Later { after: retry_after, reason }),

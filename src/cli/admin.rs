@@ -105,9 +105,9 @@ fn refusal(status: reqwest::StatusCode, body: &[u8]) -> anyhow::Error {
     let problem: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
     let member = |name: &str| problem.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let told = [member("title"), member("detail")].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(": ");
-    let hint = match status.as_u16() {
-        401 => "; the key is not known to this node (`postrider key list`)",
-        403 => "; the key's role does not allow it (an admin key does)",
+    let hint = match member("code").as_str() {
+        "unauthenticated" => "; the key is not known to this node (`postrider key list`)",
+        "forbidden" => "; the key's role does not allow it (an admin key does)",
         _ => "",
     };
     let told = if told.is_empty() { "the node refused".to_owned() } else { told };

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postrider_actors::ids::{MailboxId, Smtp, TenantId};
-use postrider_actors::ports::mail_source::{MailboxRef, SourceError};
-use postrider_actors::ports::{Clock, MailSource};
+use postrider_actors::ports::Clock;
+use postrider_actors::ports::mail_source::MailboxRef;
 use serde_json::json;
 
 use super::ConfigArgs;
@@ -18,8 +18,8 @@ use crate::mail_source::{ExchangeParts, assemble};
 use crate::probe::Step;
 use crate::push_sender::PushSenders;
 
-/// How long one step may take before it counts as failed; autodiscover alone may ask several silent servers.
-const STEP_DEADLINE: Duration = Duration::from_secs(300);
+/// How long all steps at Exchange may take together; autodiscover alone may ask several silent servers.
+const EXCHANGE_DEADLINE: Duration = Duration::from_secs(400);
 
 /// Examples below `--help`.
 const EXAMPLES: &str = "\
@@ -74,7 +74,7 @@ fn tenant_of(config: &Config, smtp: &Smtp) -> Option<TenantId> {
     config.tenant.iter().find(|(_, tenant)| serves(&tenant.allowed_domains)).map(|(name, _)| TenantId(name.as_str().into()))
 }
 
-/// Autodiscover, the way in, the inbox, and a first page of its changes.
+/// Autodiscover, the way in, the inbox, a page of its changes, a subscription and its stream.
 async fn exchange(config: &Config, tenant: &TenantId, smtp: Smtp, report: &mut Report) {
     let tried = "load the trust roots and the way into Exchange";
     let source = TrustRoots::load(&config.http.roots).map_err(|error| error.to_string()).and_then(|roots| {
@@ -94,24 +94,17 @@ async fn exchange(config: &Config, tenant: &TenantId, smtp: Smtp, report: &mut R
     };
     report.add(Step::good(tried, "both are usable"));
     let mailbox = MailboxRef { id: MailboxId(0), tenant: tenant.clone(), smtp: Arc::new(smtp) };
-    let tried = "find the Exchange server and read the inbox's unread count (GetFolder)";
-    match within(source.unread(&mailbox)).await {
-        Ok(unread) => report.add(Step::good(tried, format!("{unread} unread"))),
-        // What follows asks the same server as the same account.
-        Err(advice) => return report.add(Step::bad(tried, advice)),
-    }
-    let tried = "read a page of the inbox's changes (SyncFolderItems)";
-    match within(source.changes(&mailbox, None)).await {
-        Ok(_) => report.add(Step::good(tried, "the server answers with a sync state")),
-        Err(advice) => report.add(Step::bad(tried, advice)),
-    }
-}
-
-/// Waits for an answer of Exchange and says what to do about a failure.
-async fn within<T>(call: impl Future<Output = Result<T, SourceError>>) -> Result<T, String> {
-    match tokio::time::timeout(STEP_DEADLINE, call).await {
-        Ok(answer) => answer.map_err(|error| format!("{error}: {}", advice(&error))),
-        Err(_) => Err(format!("no answer within {} s: look at the network path and the firewall", STEP_DEADLINE.as_secs())),
+    let Ok(steps) = tokio::time::timeout(EXCHANGE_DEADLINE, source.diagnose(&mailbox)).await else {
+        let seconds = EXCHANGE_DEADLINE.as_secs();
+        return report.add(Step::bad("ask Exchange", format!("no end within {seconds} s: look at the network path and the firewall")));
+    };
+    for step in steps {
+        let tried = format!("{}: {}", step.name, step.tried);
+        report.add(if step.ok {
+            Step::good(tried, step.came_back)
+        } else {
+            Step::bad(tried, format!("{}: {}", step.came_back, step.advice))
+        });
     }
 }
 
@@ -163,26 +156,6 @@ impl Report {
             output::say(&format!("{failed} of {} steps failed", self.steps.len()));
         }
         if failed == 0 { Exit::Done } else { Exit::Failed }
-    }
-}
-
-/// What a person does about a failure of Exchange.
-fn advice(error: &SourceError) -> &'static str {
-    match error {
-        SourceError::Throttled { .. } => "wait, or raise the throttling policy of the service account",
-        SourceError::Unauthorized { .. } => {
-            "check [tenant.NAME.mail]: user and password, or client id, secret and scope; the account must not be locked or expired"
-        }
-        SourceError::Refused { code } if code == "ErrorImpersonateUserDenied" => {
-            "give the service account the role ApplicationImpersonation (or the application the permission full_access_as_app) for this user"
-        }
-        SourceError::Refused { .. } => "check the address, whether it has a mailbox, and whether the account may impersonate its user",
-        SourceError::Moved { .. } => "try again: the server is looked for anew",
-        SourceError::SubscriptionsFull => "other programs hold this mailbox's subscriptions; it is polled until there is room",
-        SourceError::SyncStateLost => "nothing is to be done: the state is made anew",
-        SourceError::Unavailable { .. } => {
-            "check the network path, DNS, the certificate (http.roots) and allowed_hosts; an Exchange on Windows Server 2012 R2 may offer no cipher that is still accepted"
-        }
     }
 }
 

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use postrider_actors::node::state::Ended;
-use postrider_actors::ports::StoreError;
 use tokio_util::sync::CancellationToken;
 
-use super::ConfigArgs;
 use super::exit::{Exit, Failure};
+use super::{ConfigArgs, database};
 use crate::app::{MetricsText, Node, StartError, Stopped};
 use crate::config::Config;
 use crate::telemetry::exporter::Exporter;
@@ -45,7 +44,7 @@ async fn node(config: Config) -> anyhow::Result<Exit> {
     let stop = CancellationToken::new();
     tokio::spawn(signalled(stop.clone()));
     let node = Node::start(&config, metrics).await.map_err(|error| match &error {
-        StartError::Store(StoreError::Unavailable(_)) => Failure::error(Exit::NotReachable, error.to_string()),
+        StartError::Store(error) => database::explained(&config, error),
         _ => error.into(),
     })?;
     tracing::info!(api = %node.public_address()?, admin = %node.admin_address()?, "listening");

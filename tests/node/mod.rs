@@ -3,7 +3,7 @@
 
 pub mod process;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use postrider_loadtest::driver::{Caller, Driver};
 use postrider_loadtest::fleet::{Fleet, FleetMix};
 use postrider_loadtest::ledger::Verdict;
 use postrider_loadtest::simulators::{Options, Simulators};
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use tempfile::TempDir;
 
 use process::Process;
@@ -37,18 +39,34 @@ impl World {
     }
 
     pub async fn with(options: Options, more: &str) -> Self {
+        Self::place(tempfile::tempdir().expect("a folder"), options, more).await
+    }
+
+    /// In a certain folder.
+    pub async fn place(folder: TempDir, options: Options, more: &str) -> Self {
         let simulators = Arc::new(Simulators::start(options).await.expect("the simulators start"));
-        let folder = tempfile::tempdir().expect("a folder");
         let mut setup = Setup::new(folder.path());
         setup.more = more.to_owned();
+        let key = Self::administrator(folder.path(), &simulators).await;
         let config = setup.write(&simulators).expect("the folder can be written");
-        let loaded = Config::load(&config).unwrap_or_else(|error| panic!("{error}"));
-        let key = setup::admin_key(&loaded).await.expect("the database can be made").expose().to_owned();
         Self { simulators, folder, config, key }
+    }
+
+    /// Makes the database with an administrator's key, by a configuration without the mistakes that a test may have made.
+    async fn administrator(folder: &Path, simulators: &Simulators) -> String {
+        let plain = Setup::new(folder).write(simulators).expect("the folder can be written");
+        let plain = Config::load(&plain).unwrap_or_else(|error| panic!("{error}"));
+        setup::admin_key(&plain).await.expect("the database can be made").expose().to_owned()
     }
 
     pub fn database(&self) -> PathBuf {
         self.folder.path().join("postrider.db")
+    }
+
+    /// The node's database, for a look into it; waits a moment at most for others who write.
+    pub async fn open_database(&self) -> SqlitePool {
+        let options = SqliteConnectOptions::new().filename(self.database()).busy_timeout(Duration::from_millis(200));
+        SqlitePoolOptions::new().max_connections(1).connect_with(options).await.expect("it is there")
     }
 
     /// An administrator's key.
@@ -81,12 +99,22 @@ impl World {
 
     /// Registers so many users' phones, one each, and waits until their mailboxes are live.
     pub async fn staff(&self, node: &mut Process, users: usize) -> Fleet {
+        self.staff_with(node, users, users).await
+    }
+
+    /// The same where only so many can become live.
+    pub async fn staff_with(&self, node: &mut Process, users: usize, live: usize) -> Fleet {
         let fleet = Fleet::plan(1, users, "user", setup::DOMAIN, FleetMix::plain());
+        self.register(node, &fleet, live).await;
+        fleet
+    }
+
+    /// Registers these phones and waits until so many mailboxes are live.
+    pub async fn register(&self, node: &mut Process, fleet: &Fleet, live: usize) {
         let bar = indicatif::ProgressBar::hidden();
         let registered = self.driver(node).register_all(&fleet.phones, &bar).await;
         assert_eq!(registered.phones, fleet.phones.len(), "{:?}\n{}", registered.failures, node.log());
-        self.all_live(node, users).await;
-        fleet
+        self.all_live(node, live).await;
     }
 
     /// Waits until the node says that so many mailboxes are live.

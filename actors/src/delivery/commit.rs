@@ -1,6 +1,7 @@
 //! The three batches of a node: commits of sync states with their rows, verdicts and retries, and devices read at the moment of sending.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -46,7 +47,7 @@ impl Committer {
     /// Starts the three batchers.
     #[must_use]
     pub fn start(ports: &Ports, gate: Arc<Gate>, settings: &Settings) -> Self {
-        let commits = Commits { store: ports.mailboxes.clone(), gate, clock: ports.clock.clone() };
+        let commits = Commits { store: ports.mailboxes.clone(), gate, clock: ports.clock.clone(), failing: AtomicBool::default() };
         Self {
             commits: Batcher::start(commits, settings.commit_batch),
             verdicts: Batcher::start(Verdicts { store: ports.deliveries.clone() }, MOST),
@@ -118,9 +119,20 @@ struct Commits {
     store: Arc<dyn MailboxStore>,
     gate: Arc<Gate>,
     clock: Arc<dyn Clock>,
+    /// The last batch failed, and that was told.
+    failing: AtomicBool,
 }
 
 impl Commits {
+    /// Says once that commits fail, and once that they succeed again.
+    fn tell(&self, answer: &Result<Committed, StoreError>) {
+        match (answer, self.failing.swap(answer.is_err(), Ordering::Relaxed)) {
+            (Err(error), false) => tracing::error!(%error, "what was found cannot be committed, so that it is not announced; tried again"),
+            (Ok(_), true) => tracing::info!("commits succeed again"),
+            _ => {}
+        }
+    }
+
     fn measure(&self, began: Monotonic, asked: usize, answer: &Result<Committed, StoreError>) {
         metrics::commit_seconds(self.clock.monotonic().since(began).as_secs_f64());
         metrics::commit_mailboxes(asked as f64);
@@ -156,6 +168,7 @@ impl Run for Commits {
         let began = self.clock.monotonic();
         let answer = self.store.sync_state_commit(&batch).await;
         self.measure(began, batch.len(), &answer);
+        self.tell(&answer);
         match answer {
             Err(error) => order.iter().map(|_| CommitAnswer::Failed(error.clone())).collect(),
             Ok(committed) => {

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::ids::{Authority, Fence, ShardId};
 use crate::mailbox::state::Input as MailboxInput;
 use crate::ports::StoreError;
-use crate::ports::cluster_store::{Join, ShardSeen};
+use crate::ports::cluster_store::{Beat, Join, ShardSeen};
 use crate::shard::actor::{Begin as BeginShard, Keeper};
 use crate::shard::directory::Directory;
 use crate::shard::message::Message as ToShard;
@@ -64,6 +64,8 @@ pub struct State {
     restarts: BTreeMap<ShardId, Restarts>,
     tasks: Tasks,
     alarm: Alarm,
+    /// The last heartbeat could not be written, and that was told.
+    silent: bool,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,7 @@ impl Actor for Member {
             restarts: BTreeMap::new(),
             tasks: Tasks::default(),
             alarm: Alarm::default(),
+            silent: false,
         })
     }
 
@@ -138,6 +141,9 @@ impl State {
         let context = self.begin.context.clone();
         if input == Input::Joined(Ok(())) {
             self.begin.joined.store(true, Ordering::Release);
+        }
+        if let Input::Beaten(_, answer) = &input {
+            self.tell_beat(answer);
         }
         let now = context.ports.clock.monotonic();
         for effect in self.machine.step(now, input, &context.settings) {
@@ -190,6 +196,19 @@ impl State {
             metrics::heartbeat_seconds(context.ports.clock.monotonic().since(sent).as_secs_f64());
             Message::Step(Input::Beaten(sent, answer))
         });
+    }
+
+    /// Says once that heartbeats fail, and once that they are written again.
+    fn tell_beat(&mut self, answer: &Result<Option<Beat>, StoreError>) {
+        let node = &self.begin.join.node;
+        match answer {
+            Err(error) if !self.silent => {
+                tracing::error!(%node, %error, "the heartbeat cannot be written; soon nothing is written or sent until it can");
+            }
+            Ok(Some(_)) if self.silent => tracing::info!(%node, "the heartbeat is written again"),
+            _ => {}
+        }
+        self.silent = answer.is_err();
     }
 
     /// Starts the shards that are ours, stops those that are not, and passes on whose mailboxes changed.

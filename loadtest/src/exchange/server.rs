@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ pub(super) struct Shared {
     pub(super) redirects: Mutex<HashMap<String, Redirect>>,
     /// Streams under way.
     pub(super) streams: AtomicUsize,
+    /// Requests that came in, of any kind.
+    requests: AtomicU64,
     pub(super) stopping: CancellationToken,
     pub(super) tasks: TaskTracker,
     base: OnceLock<String>,
@@ -99,12 +101,17 @@ impl Server {
             budgets: Arc::default(),
             redirects: Mutex::default(),
             streams: AtomicUsize::new(0),
+            requests: AtomicU64::new(0),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
             base: OnceLock::new(),
         });
         let for_requests = Arc::clone(&shared);
-        let serving = serve(bind, tls, move |request, connection| door::answer(Arc::clone(&for_requests), request, connection)).await?;
+        let serving = serve(bind, tls, move |request, connection| {
+            for_requests.requests.fetch_add(1, Ordering::Relaxed);
+            door::answer(Arc::clone(&for_requests), request, connection)
+        })
+        .await?;
         let base = format!("https://{}:{}", shared.options.host, serving.addr().port());
         let _ = shared.base.set(base);
         let sweeper = Arc::clone(&shared);
@@ -144,6 +151,11 @@ impl Server {
     /// Streaming connections that are open.
     pub fn streams(&self) -> usize {
         self.shared.streams.load(Ordering::Relaxed)
+    }
+
+    /// Requests that came in so far, to autodiscover and to the web services.
+    pub fn requests(&self) -> u64 {
+        self.shared.requests.load(Ordering::Relaxed)
     }
 
     /// Forgets every subscription, as a restart of all back ends does; streams stay open and hear nothing further.

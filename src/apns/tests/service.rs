@@ -103,7 +103,7 @@ async fn an_answer_that_does_not_come_in_time_leaves_the_fate_unknown() {
 #[tokio::test]
 async fn a_wrong_topic_or_key_for_everybody_forgets_nobody() {
     let stage = stage_with(|_, _| {}, |push| push.apns[0].topic = Some("com.example.other".into())).await;
-    assert_eq!(stage.send(mail(Provider::Apns, 1)).await, Verdict::Refused { reason: "TopicDisallowed".into() });
+    assert_eq!(stage.send(mail(Provider::Apns, 1)).await, Verdict::Credentials { reason: "TopicDisallowed".into() });
     let stage = stage_with(|_, _| {}, |push| push.apns[0].key_id = "OTHERKEY01".into()).await;
     assert_eq!(stage.send(mail(Provider::Apns, 1)).await, Verdict::Credentials { reason: "InvalidProviderToken".into() });
 }
