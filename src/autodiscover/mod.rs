@@ -26,6 +26,7 @@ use srv::Resolver;
 use crate::config::autodiscover::Autodiscover;
 use crate::exchange::{Authenticator, Endpoint, Hosts, LocateError, Locator, TraceStep};
 use crate::http::{ClientOptions, HttpError, client};
+use crate::telemetry::metrics;
 
 /// What is believed of a look-up that was refused for good, before it is tried again.
 const REFUSAL_BELIEVED: Duration = Duration::from_secs(300);
@@ -99,6 +100,7 @@ impl AutodiscoverLocator {
             lookup.run().await
         });
         let found = found.await.unwrap_or_else(|_| Err(LocateError::Unavailable { code: "LookupDeadline".into() }));
+        metrics::autodiscover(found.is_ok().into(), 1);
         let mut favourites = self.favourites.lock().unwrap_or_else(PoisonError::into_inner);
         let found = match found {
             Ok((endpoint, candidate)) => {

@@ -7,6 +7,7 @@ use postrider_actors::ports::mail_source::SourceError;
 use super::response_code::Action;
 use super::soap::{AnswerError, Fault};
 use crate::exchange::{AuthError, LocateError};
+use crate::telemetry::metrics::Answer;
 
 /// Why a call to Exchange failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,6 +95,24 @@ impl EwsError {
             Self::Locate(LocateError::Unauthorized) => "AutodiscoverUnauthorized".into(),
             Self::Locate(LocateError::ForbiddenHost { .. }) => "HostNotAllowed".into(),
             Self::Locate(LocateError::NoSuchMailbox { code } | LocateError::Unavailable { code }) => code.clone(),
+        }
+    }
+
+    /// What it is in metrics.
+    #[must_use]
+    pub fn answer(&self) -> Answer {
+        match self {
+            Self::Silence(_) | Self::NoTurn | Self::Busy { .. } => Answer::Throttled,
+            Self::Unauthorized | Self::UnauthorizedInBurst | Self::Auth(AuthError::Refused { .. }) => Answer::Unauthorized,
+            Self::Fault(_) | Self::Forbidden(_) => Answer::Refused,
+            Self::Status(_)
+            | Self::Redirect(_)
+            | Self::Transport(_)
+            | Self::Deadline
+            | Self::Answer(_)
+            | Self::TooLong(_)
+            | Self::Auth(AuthError::Unavailable { .. })
+            | Self::Locate(_) => Answer::Unusable,
         }
     }
 

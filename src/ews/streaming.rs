@@ -16,6 +16,7 @@ use super::soap::get_streaming_events::{self as stream, StreamEnvelope};
 use super::soap::splitter::Splitter;
 use super::suspects;
 use super::watching::Watching;
+use crate::telemetry::metrics::{self, StreamEnd};
 
 /// A stream that lasted at least so long counts as good; one that ends earlier again and again is opened with growing delay.
 const GOOD_AFTER: Duration = Duration::from_secs(5);
@@ -25,8 +26,8 @@ const EARLY_ENDS: u32 = 2;
 /// Why a stream is over.
 #[derive(Debug)]
 pub enum Ended {
-    /// The server closed it, or members joined: opened again at once.
-    Reopen,
+    /// It ended in order, or for reasons that opening it again mends: that is done at once.
+    Reopen(StreamEnd),
     /// Subscriptions are gone that the server does not name.
     Suspects {
         /// Whether the mailboxes may live elsewhere.
@@ -49,6 +50,20 @@ pub struct GroupStream {
     opened_before: bool,
 }
 
+impl Ended {
+    /// What it is in metrics; `None` if nothing was opened.
+    fn why(&self) -> Option<StreamEnd> {
+        match self {
+            Self::Reopen(why) => Some(*why),
+            Self::Suspects { .. } => Some(StreamEnd::Refused),
+            Self::Failed(EwsError::Silence(_) | EwsError::NoTurn) => None,
+            Self::Failed(EwsError::Deadline) => Some(StreamEnd::Silent),
+            Self::Failed(EwsError::Transport(_) | EwsError::Answer(_) | EwsError::TooLong(_)) => Some(StreamEnd::Broken),
+            Self::Failed(_) => Some(StreamEnd::Refused),
+        }
+    }
+}
+
 impl GroupStream {
     /// Makes the stream of a group that was just opened.
     #[must_use]
@@ -64,6 +79,9 @@ impl GroupStream {
                 self.opened_before = true;
                 let begun = Instant::now();
                 let ended = self.once(&snapshot).await;
+                if let Some(why) = ended.why() {
+                    metrics::stream_ended(why, 1);
+                }
                 self.after(&snapshot, ended, begun.elapsed()).await;
             }
         })
@@ -123,6 +141,8 @@ impl GroupStream {
         let mut joins = Joins::default();
         let mut silent_at = Instant::now() + settings.stream_silence;
         let mut first = true;
+        let _open = metrics::stream_open();
+        let mut _carried = Vec::new();
         loop {
             let chunk = tokio::select! {
                 biased;
@@ -135,7 +155,7 @@ impl GroupStream {
                 () = changed.notified() => {
                     let groups = watching.groups();
                     if !groups.is_open(self.group) {
-                        return Ended::Reopen;
+                        return Ended::Reopen(StreamEnd::Regrouped);
                     }
                     if groups.has_joined(self.group, &snapshot.subscriptions) {
                         joins.noted(settings.join_quiet, settings.join_limit);
@@ -143,7 +163,7 @@ impl GroupStream {
                     drop(groups);
                     continue;
                 }
-                () = joins.due() => return Ended::Reopen,
+                () = joins.due() => return Ended::Reopen(StreamEnd::Regrouped),
             };
             // An envelope that has begun must end within the time of silence, however slowly its bytes come.
             if !splitter.unfinished() {
@@ -163,6 +183,7 @@ impl GroupStream {
                 };
                 let lives = said.fault.as_ref().is_none_or(|fault| fault.action == Action::CatchUp && !said.closed);
                 if std::mem::take(&mut first) && lives {
+                    _carried.extend(snapshot.subscriptions.iter().map(|_| metrics::subscribed()));
                     self.flows(snapshot);
                 }
                 if let Some(ended) = self.heed_or_go_on(snapshot, &said) {
@@ -183,7 +204,7 @@ impl GroupStream {
     fn heed_or_go_on(&mut self, snapshot: &Snapshot, said: &StreamEnvelope) -> Option<Ended> {
         self.hand_over(said);
         match &said.fault {
-            None if said.closed => Some(Ended::Reopen),
+            None if said.closed => Some(Ended::Reopen(StreamEnd::Closed)),
             None => None,
             Some(fault) if fault.action == Action::CatchUp && !said.closed => {
                 self.missed(snapshot, said);
@@ -216,20 +237,20 @@ impl GroupStream {
 
     /// Acts on a fault that ends the stream.
     fn heed(&mut self, snapshot: &Snapshot, said: &StreamEnvelope) -> Ended {
-        let Some(fault) = &said.fault else { return Ended::Reopen };
+        let Some(fault) = &said.fault else { return Ended::Reopen(StreamEnd::Closed) };
         let named = !said.error_ids.is_empty();
         match fault.action {
             Action::Resubscribe | Action::ResubscribeElsewhere | Action::Rediscover if named => {
                 // One bad id silences the good ones: the stream is opened again with those.
                 let rediscover = fault.action != Action::Resubscribe;
                 self.lose(said.error_ids.iter().map(|id| &**id), rediscover);
-                Ended::Reopen
+                Ended::Reopen(StreamEnd::Refused)
             }
             Action::Resubscribe | Action::ItemGone => Ended::Suspects { rediscover: false },
             Action::ResubscribeElsewhere | Action::Rediscover => Ended::Suspects { rediscover: true },
             Action::CatchUp => {
                 self.missed(snapshot, said);
-                Ended::Reopen
+                Ended::Reopen(StreamEnd::Refused)
             }
             Action::RediscoverThenPark | Action::Park => {
                 // The mailbox that is impersonated cannot be: its own next call says why.
@@ -264,7 +285,7 @@ impl GroupStream {
             self.failures = 0;
         }
         let error = match ended {
-            Ended::Reopen => {
+            Ended::Reopen(_) => {
                 self.failures += u32::from(lasted < GOOD_AFTER);
                 if self.failures > EARLY_ENDS {
                     self.pause(None).await;

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::config::secret::Secret;
 use crate::exchange::{AuthError, Authenticator};
 use crate::http::{body, explain};
+use crate::telemetry::metrics;
 
 /// Longest answer of a token endpoint that is read.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -88,7 +89,9 @@ impl ClientCredentials {
             tracing::debug!(since = ?at.elapsed(), "the identity provider failed a moment ago");
             return Err(error.clone());
         }
-        match self.ask().await {
+        let asked = self.ask().await;
+        metrics::token_renewals(metrics::TokenSource::Identity, asked.is_ok().into(), 1);
+        match asked {
             Ok(token) => {
                 *last_failure = None;
                 let header = token.header.clone();
@@ -96,7 +99,7 @@ impl ClientCredentials {
                 Ok(header)
             }
             Err(error) => {
-                *last_failure = Some((now, error.clone()));
+                *last_failure = Some((Instant::now(), error.clone()));
                 Err(error)
             }
         }
@@ -165,6 +168,9 @@ impl<'c> AsyncHttpClient<'c> for Carrier {
             let request = reqwest::Request::try_from(request).map_err(|error| TransportError(explain(&error)))?;
             let response = self.0.execute(request).await.map_err(|error| TransportError(explain(&error)))?;
             let (status, headers) = (response.status(), response.headers().clone());
+            if status == http::StatusCode::TOO_MANY_REQUESTS {
+                metrics::throttled(metrics::Peer::Identity, 1);
+            }
             if status.is_server_error() || status == http::StatusCode::TOO_MANY_REQUESTS {
                 return Err(TransportError(format!("HTTP {}", status.as_u16())));
             }

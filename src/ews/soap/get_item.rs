@@ -7,6 +7,7 @@ use super::Operation;
 use super::answer::{AnswerError, ResponseMessage};
 use crate::ews::response_code::Action;
 use crate::exchange::xml::{Element, escape};
+use crate::telemetry::metrics;
 
 /// How many mails one call asks for; Exchange advises batches of ten.
 pub const MAX_ITEMS: usize = 10;
@@ -21,6 +22,7 @@ pub struct GetContents<'a> {
 impl Operation for GetContents<'_> {
     type Output = Vec<Option<MailContent>>;
     const NAME: &'static str = "GetItem";
+    const METRIC: metrics::Operation = metrics::Operation::Item;
 
     fn write(&self, body: &mut String) {
         body.push_str(concat!(
