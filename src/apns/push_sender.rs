@@ -32,7 +32,7 @@ const EXPIRATION: HeaderName = HeaderName::from_static("apns-expiration");
 const ID: HeaderName = HeaderName::from_static("apns-id");
 const COLLAPSE_ID: HeaderName = HeaderName::from_static("apns-collapse-id");
 /// A device token of the right form that no device has.
-const NOBODY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+const NOBODY: &str = "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff";
 
 /// Which of Apple's two services: a device token belongs to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

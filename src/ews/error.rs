@@ -116,6 +116,17 @@ impl EwsError {
         }
     }
 
+    /// Whether the server spoke, but neither of what was asked nor of a silence that ends by itself.
+    #[must_use]
+    pub fn answered_otherwise(&self) -> bool {
+        match self {
+            Self::Fault(_) | Self::Status(_) | Self::Redirect(_) | Self::Forbidden(_) | Self::Answer(_) => true,
+            // A front end whose back end is gone.
+            Self::Busy { code, .. } => code == "HTTP 503",
+            _ => false,
+        }
+    }
+
     /// Whether the mailbox should be looked for again.
     #[must_use]
     pub fn wants_discovery(&self) -> bool {
@@ -177,7 +188,8 @@ fn from_fault(fault: &Fault) -> SourceError {
         | Action::CatchUp
         | Action::StreamTakenOver
         | Action::RetryLater
-        | Action::ItemGone => SourceError::Unavailable { code },
+        | Action::ItemGone
+        | Action::ItemUnreadable => SourceError::Unavailable { code },
     }
 }
 

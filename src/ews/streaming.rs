@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::client::Target;
+use super::ended::Ended;
 use super::error::EwsError;
 use super::groups::{GroupId, Snapshot};
 use super::response_code::Action;
@@ -22,20 +23,8 @@ use crate::telemetry::metrics::{self, StreamEnd};
 const GOOD_AFTER: Duration = Duration::from_secs(5);
 /// Streams that may end early before the first delay.
 const EARLY_ENDS: u32 = 2;
-
-/// Why a stream is over.
-#[derive(Debug)]
-pub enum Ended {
-    /// It ended in order, or for reasons that opening it again mends: that is done at once.
-    Reopen(StreamEnd),
-    /// Subscriptions are gone that the server does not name.
-    Suspects {
-        /// Whether the mailboxes may live elsewhere.
-        rediscover: bool,
-    },
-    /// It failed: opened again after a delay.
-    Failed(EwsError),
-}
+/// So many answers in a row that are no stream, and the group is given up: its server, or what the affinity cookie names, may be gone for good.
+const GIVE_UP_AFTER: u32 = 8;
 
 /// One group's stream.
 pub struct GroupStream {
@@ -44,31 +33,19 @@ pub struct GroupStream {
     changed: Arc<Notify>,
     /// Failures, or early ends, in a row.
     failures: u32,
+    /// Answers in a row that were no stream.
+    answered_otherwise: u32,
     /// Whether the group was told that events flow.
     flowing: bool,
     /// Whether a stream was opened before: then joins were waited for while it ran.
     opened_before: bool,
 }
 
-impl Ended {
-    /// What it is in metrics; `None` if nothing was opened.
-    fn why(&self) -> Option<StreamEnd> {
-        match self {
-            Self::Reopen(why) => Some(*why),
-            Self::Suspects { .. } => Some(StreamEnd::Refused),
-            Self::Failed(EwsError::Silence(_) | EwsError::NoTurn) => None,
-            Self::Failed(EwsError::Deadline) => Some(StreamEnd::Silent),
-            Self::Failed(EwsError::Transport(_) | EwsError::Answer(_) | EwsError::TooLong(_)) => Some(StreamEnd::Broken),
-            Self::Failed(_) => Some(StreamEnd::Refused),
-        }
-    }
-}
-
 impl GroupStream {
     /// Makes the stream of a group that was just opened.
     #[must_use]
     pub fn new(watching: Arc<Watching>, group: GroupId, changed: Arc<Notify>) -> Self {
-        Self { watching, group, changed, failures: 0, flowing: false, opened_before: false }
+        Self { watching, group, changed, failures: 0, answered_otherwise: 0, flowing: false, opened_before: false }
     }
 
     /// Runs until the group has no members or the mail source is stopped.
@@ -196,6 +173,7 @@ impl GroupStream {
     /// The first envelope is there: events flow from here on.
     fn flows(&mut self, snapshot: &Snapshot) {
         self.flowing = true;
+        self.answered_otherwise = 0;
         let listeners = self.watching.groups().listeners(self.group, &snapshot.subscriptions);
         self.watching.tell(listeners, Hint::StreamOpened);
     }
@@ -243,10 +221,11 @@ impl GroupStream {
             Action::Resubscribe | Action::ResubscribeElsewhere | Action::Rediscover if named => {
                 // One bad id silences the good ones: the stream is opened again with those.
                 let rediscover = fault.action != Action::Resubscribe;
-                self.lose(said.error_ids.iter().map(|id| &**id), rediscover);
-                Ended::Reopen(StreamEnd::Refused)
+                let lost = self.lose(said.error_ids.iter().map(|id| &**id), rediscover);
+                let ours = lost > 0 || said.error_ids.iter().any(|id| snapshot.subscriptions.iter().any(|known| **known == **id));
+                if ours { Ended::Reopen(StreamEnd::Refused) } else { Ended::Suspects { rediscover } }
             }
-            Action::Resubscribe | Action::ItemGone => Ended::Suspects { rediscover: false },
+            Action::Resubscribe | Action::ItemGone | Action::ItemUnreadable => Ended::Suspects { rediscover: false },
             Action::ResubscribeElsewhere | Action::Rediscover => Ended::Suspects { rediscover: true },
             Action::CatchUp => {
                 self.missed(snapshot, said);
@@ -274,9 +253,14 @@ impl GroupStream {
         }
     }
 
-    fn lose<'a>(&self, subscriptions: impl IntoIterator<Item = &'a str>, rediscover: bool) {
+    /// Subscriptions are gone: says so, and how many there were.
+    fn lose<'a>(&self, subscriptions: impl IntoIterator<Item = &'a str>, rediscover: bool) -> usize {
         let lost = self.watching.groups().lose(self.group, subscriptions);
-        self.watching.tell(lost, Hint::SubscriptionLost { rediscover });
+        if rediscover {
+            lost.iter().for_each(|mailbox| self.watching.locator.forget(mailbox));
+        }
+        self.watching.tell(lost.iter().map(|mailbox| mailbox.id), Hint::SubscriptionLost { rediscover });
+        lost.len()
     }
 
     /// Tells of the gap if there is one, and waits as long as the end asks for.
@@ -288,6 +272,7 @@ impl GroupStream {
             Ended::Reopen(_) => {
                 self.failures += u32::from(lasted < GOOD_AFTER);
                 if self.failures > EARLY_ENDS {
+                    self.tell_gap(snapshot);
                     self.pause(None).await;
                 }
                 return;
@@ -306,6 +291,11 @@ impl GroupStream {
         };
         tracing::info!(code = error.code(), mailboxes = snapshot.subscriptions.len(), "a stream is interrupted");
         self.tell_gap(snapshot);
+        self.answered_otherwise += u32::from(error.answered_otherwise());
+        if self.answered_otherwise >= GIVE_UP_AFTER {
+            self.answered_otherwise = 0;
+            self.lose(snapshot.subscriptions.iter().map(|id| &**id), true);
+        }
         match error {
             EwsError::Silence(left) | EwsError::Busy { retry_after: left, .. } => self.pause(Some(left)).await,
             EwsError::Answer(AnswerError::WrongOperation) => {}
@@ -323,12 +313,18 @@ impl GroupStream {
         }
     }
 
-    /// Waits for a told time, or one that grows with the failures and varies.
+    /// Waits for a told time, or one that grows with the failures and varies; not for a group that is closed meanwhile.
     async fn pause(&self, told: Option<Duration>) {
         let client = &self.watching.client;
         let settings = client.settings();
         let delay = told.unwrap_or_else(|| client.chance().delay(self.failures, settings.retry_first, settings.retry_limit));
-        tokio::time::sleep(delay).await;
+        let over = Instant::now() + delay;
+        while self.watching.groups().is_open(self.group) {
+            // What joins meanwhile is seen when the stream is opened again.
+            if tokio::time::timeout_at(over, self.changed.notified()).await.is_err() {
+                return;
+            }
+        }
     }
 }
 

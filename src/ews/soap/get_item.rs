@@ -49,6 +49,8 @@ impl Operation for GetContents<'_> {
 fn content(message: ResponseMessage) -> Result<Option<MailContent>, AnswerError> {
     let element = match message.fault {
         Some(fault) if fault.action == Action::ItemGone => return Ok(None),
+        // It has arrived all the same: announced without words.
+        Some(fault) if fault.action == Action::ItemUnreadable => return Ok(Some(wordless())),
         _ => message.into_result()?,
     };
     let Some(item) = element.child("Items").and_then(|items| items.children.first()) else {
@@ -61,6 +63,11 @@ fn content(message: ResponseMessage) -> Result<Option<MailContent>, AnswerError>
         preview: text(&["Preview"]),
         read: matches!(item.text_at(&["IsRead"]).map(str::trim), Some("true" | "1")),
     }))
+}
+
+/// What is shown of a mail that cannot be read.
+fn wordless() -> MailContent {
+    MailContent { sender: String::new(), subject: String::new(), preview: String::new(), read: false }
 }
 
 /// The sender's display name, or the address if there is none.
@@ -85,6 +92,16 @@ mod tests {
         assert_eq!(contents[1], None);
         let third = contents[2].as_ref().unwrap();
         assert_eq!((third.sender.as_str(), third.subject.as_str(), third.preview.as_str()), ("robot@example.com", "", ""));
+    }
+
+    #[test]
+    fn a_corrupt_mail_has_arrived_all_the_same() {
+        let document =
+            b"<E><Body><GetItemResponse><ResponseMessages><M ResponseClass='Error'><ResponseCode>ErrorItemCorrupt</ResponseCode></M>\
+            </ResponseMessages></GetItemResponse></Body></E>";
+        let items = [ItemId("A".into())];
+        let contents = GetContents { items: &items }.read(answer::read(document, "GetItem").unwrap()).unwrap();
+        assert!(contents == [Some(wordless())]);
     }
 
     #[test]

@@ -3,4 +3,6 @@
 mod faults;
 mod harness;
 mod metrics;
+mod regroup;
 mod stories;
+mod way_in;
