@@ -31,7 +31,8 @@ pub struct Phones {
 }
 
 impl Phones {
-    /// An empty list. With `take_strangers` a well-formed token that nobody entered counts as installed for whatever app is named.
+    /// An empty list. With `take_strangers` a well-formed token that nobody entered counts as installed for whatever app is named, but for one
+    /// whose bits are all set: no provider gives such a token out, and clients send it to have their credentials judged.
     pub fn new(take_strangers: bool) -> Self {
         Self { hasher: RandomState::new(), parts: (0..PARTS).map(|_| RwLock::default()).collect(), take_strangers }
     }
@@ -58,8 +59,26 @@ impl Phones {
         let part = self.part(token).read().unwrap_or_else(PoisonError::into_inner);
         match part.get(token) {
             Some(phone) => Some(phone.clone()),
-            None if self.take_strangers => Some(Phone::Installed { app: app.into() }),
+            None if self.take_strangers && !is_made_up(token) => Some(Phone::Installed { app: app.into() }),
             None => None,
         }
+    }
+}
+
+/// Whether all its bits are set.
+fn is_made_up(token: &str) -> bool {
+    token.bytes().all(|digit| digit.eq_ignore_ascii_case(&b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_are_taken_unless_nobody_can_have_such_a_token() {
+        let installed = Some(Phone::Installed { app: "app".into() });
+        assert_eq!(Phones::new(true).find(&"0f".repeat(32), "app"), installed);
+        assert_eq!(Phones::new(true).find(&"f".repeat(64), "app"), None);
+        assert_eq!(Phones::new(false).find(&"0a".repeat(32), "app"), None);
     }
 }

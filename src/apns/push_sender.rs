@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use postrider_actors::ports::Clock;
 use postrider_actors::ports::push_sender::{Content, Permit, Push, Verdict};
 use reqwest::{Client, Url};
@@ -21,6 +21,7 @@ use crate::http::room::{NoRoom, Room};
 use crate::http::{ClientOptions, TrustRoots, retry_after};
 use crate::notification::MAX_PAYLOAD_BYTES;
 use crate::probe::Step;
+use crate::telemetry::metrics;
 
 /// What a payload is shortened to when Apple finds one too large that we do not.
 const SHORTER_PAYLOAD_BYTES: usize = 2048;
@@ -31,7 +32,7 @@ const EXPIRATION: HeaderName = HeaderName::from_static("apns-expiration");
 const ID: HeaderName = HeaderName::from_static("apns-id");
 const COLLAPSE_ID: HeaderName = HeaderName::from_static("apns-collapse-id");
 /// A device token of the right form that no device has.
-const NOBODY: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+const NOBODY: &str = "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff";
 
 /// Which of Apple's two services: a device token belongs to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,6 +181,9 @@ impl ApnsSender {
     }
 
     fn read(&self, answer: &Answer) -> Reading {
+        if answer.status == StatusCode::TOO_MANY_REQUESTS {
+            metrics::throttled(metrics::Peer::Apns, 1);
+        }
         verdict::read(answer.status.as_u16(), retry_after(&answer.headers, self.clock.0.now()), &answer.body)
     }
 

@@ -68,7 +68,8 @@ pub struct Srv {
 /// The candidates that DNS records name, best first.
 #[must_use]
 pub fn of_records(mut records: Vec<Srv>) -> Vec<Candidate> {
-    records.retain(|record| record.port == 443);
+    // The root as target says that the service is decidedly not there (RFC 2782).
+    records.retain(|record| record.port == 443 && !record.target.trim_end_matches('.').is_empty());
     records.sort_by_key(|record| (record.priority, std::cmp::Reverse(record.weight)));
     records.iter().flat_map(|record| of_host(record.target.trim_end_matches('.'))).collect()
 }
@@ -102,6 +103,7 @@ mod tests {
             record(0, 1, 443, "b.example."),
             record(0, 9, 443, "a.example."),
             record(0, 99, 80, "x.example."),
+            record(0, 99, 443, "."),
         ];
         let hosts: Vec<_> = of_records(records).iter().filter_map(|candidate| candidate.url.host_str().map(str::to_owned)).collect();
         assert_eq!(hosts, ["a.example", "a.example", "b.example", "b.example", "c.example", "c.example"]);

@@ -8,8 +8,8 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use reqwest::Url;
 
 use super::answer::Answer;
-use super::candidates::{Candidate, Protocol, of_domain, of_records, unencrypted};
-use super::srv::Resolver;
+use super::candidates::{Candidate, Protocol, of_domain, of_records};
+use super::last_ways::LastWays;
 use super::{Tenant, pox, soap};
 use crate::config::autodiscover::Autodiscover;
 use crate::exchange::{AuthError, Endpoint, LocateError, TraceStep};
@@ -25,8 +25,8 @@ pub struct Means<'a> {
     pub http: &'a reqwest::Client,
     /// For the one unencrypted request, which carries no credentials.
     pub plain: &'a reqwest::Client,
-    /// DNS.
-    pub resolver: &'a Resolver,
+    /// What is tried when no https candidate answered.
+    pub last_ways: &'a dyn LastWays,
     /// What answered for this domain lately, tried first.
     pub favourite: Option<Candidate>,
 }
@@ -99,12 +99,12 @@ impl<'a> Lookup<'a> {
         self.trace.push(TraceStep { step, url: url.into(), outcome: outcome.into() });
     }
 
-    /// Keeps the failure that says most: a forbidden host or refused credentials before "no such mailbox", that before silence.
+    /// Keeps the failure that says most: a forbidden host, then "no such mailbox", which a server says only to whom it knows, then refused credentials.
     fn failed(&mut self, failure: LocateError) {
         let rank = |failure: &LocateError| match failure {
             LocateError::Unavailable { .. } => 0,
-            LocateError::NoSuchMailbox { .. } => 1,
-            LocateError::Unauthorized => 2,
+            LocateError::Unauthorized => 1,
+            LocateError::NoSuchMailbox { .. } => 2,
             LocateError::ForbiddenHost { .. } | LocateError::NotAllowed => 3,
         };
         if rank(&failure) >= rank(&self.failure) {
@@ -250,7 +250,7 @@ impl<'a> Lookup<'a> {
     /// An unencrypted request without credentials, of whose answer only the redirection counts.
     async fn redirection_without_tls(&mut self) {
         const STEP: &str = "unencrypted redirection";
-        let Some(url) = unencrypted(&self.domain()) else { return };
+        let Some(url) = self.means.last_ways.unencrypted(&self.domain()) else { return };
         match self.means.plain.get(url.clone()).send().await {
             Ok(response) if response.status() == StatusCode::FOUND || response.status() == StatusCode::MOVED_PERMANENTLY => {
                 let to = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
@@ -266,7 +266,7 @@ impl<'a> Lookup<'a> {
         const STEP: &str = "DNS record";
         let domain = self.domain();
         let name = format!("_autodiscover._tcp.{domain}");
-        match self.means.resolver.records(&domain).await {
+        match self.means.last_ways.records(&domain).await {
             Ok(records) => {
                 let candidates = of_records(records);
                 self.note(STEP, &name, format!("{} addresses", candidates.len()));

@@ -3,6 +3,7 @@
 mod answer;
 mod cache;
 pub mod candidates;
+pub mod last_ways;
 mod lookup;
 mod pox;
 mod soap;
@@ -20,12 +21,13 @@ use tokio::sync::Semaphore;
 
 use cache::Cache;
 use candidates::Candidate;
+use last_ways::{LastWays, Usual};
 use lookup::{Lookup, Means};
-use srv::Resolver;
 
 use crate::config::autodiscover::Autodiscover;
 use crate::exchange::{Authenticator, Endpoint, Hosts, LocateError, Locator, TraceStep};
 use crate::http::{ClientOptions, HttpError, client};
+use crate::telemetry::metrics;
 
 /// What is believed of a look-up that was refused for good, before it is tried again.
 const REFUSAL_BELIEVED: Duration = Duration::from_secs(300);
@@ -48,7 +50,7 @@ pub struct AutodiscoverLocator {
     tenants: BTreeMap<TenantId, Tenant>,
     http: reqwest::Client,
     plain: reqwest::Client,
-    resolver: Resolver,
+    last_ways: Box<dyn LastWays>,
     cache: Cache,
     /// What answered last, by tenant and mail domain; as many as there are allowed domains.
     favourites: Mutex<HashMap<(TenantId, String), Candidate>>,
@@ -72,7 +74,7 @@ impl AutodiscoverLocator {
         Ok(Self {
             http: client(&options)?,
             plain: client(&plain)?,
-            resolver: Resolver::default(),
+            last_ways: Box::new(Usual::default()),
             cache: Cache::new(settings.cache_entries as usize),
             favourites: Mutex::default(),
             under_way: Mutex::default(),
@@ -80,6 +82,12 @@ impl AutodiscoverLocator {
             settings,
             tenants,
         })
+    }
+
+    /// With other last ways than the usual ones.
+    #[must_use]
+    pub fn with_last_ways(self, last_ways: impl LastWays) -> Self {
+        Self { last_ways: Box::new(last_ways), ..self }
     }
 
     /// The tenant, if the mailbox is of one of its mail domains: checked before anything is looked up.
@@ -92,13 +100,14 @@ impl AutodiscoverLocator {
     async fn look(&self, mailbox: &MailboxRef, tenant: &Tenant) -> (Vec<TraceStep>, Result<Arc<Endpoint>, LocateError>) {
         let key = (mailbox.tenant.clone(), mailbox.smtp.domain().to_owned());
         let favourite = self.favourites.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        let (settings, http, plain, resolver) = (&self.settings, &self.http, &self.plain, &self.resolver);
-        let mut lookup = Lookup::new(Means { settings, tenant, http, plain, resolver, favourite }, mailbox.smtp.as_str());
+        let (settings, http, plain, last_ways) = (&self.settings, &self.http, &self.plain, &*self.last_ways);
+        let mut lookup = Lookup::new(Means { settings, tenant, http, plain, last_ways, favourite }, mailbox.smtp.as_str());
         let found = tokio::time::timeout(self.settings.lookup_deadline, async {
             let _room = self.room.acquire().await;
             lookup.run().await
         });
         let found = found.await.unwrap_or_else(|_| Err(LocateError::Unavailable { code: "LookupDeadline".into() }));
+        metrics::autodiscover(found.is_ok().into(), 1);
         let mut favourites = self.favourites.lock().unwrap_or_else(PoisonError::into_inner);
         let found = match found {
             Ok((endpoint, candidate)) => {
@@ -176,3 +185,6 @@ impl Locator for AutodiscoverLocator {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use postrider_actors::ids::MailboxId;
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::error::EwsError;
 use crate::config::ews::Ews;
+use crate::telemetry::metrics;
 
 /// Syncs of one mailbox at the same time; Exchange's own limit (ConcurrentSyncCalls) is 5.
 const SYNCS_PER_MAILBOX: u8 = 4;
@@ -50,6 +51,8 @@ pub struct Budget {
 #[derive(Debug, Default)]
 struct State {
     silent_until: Option<Instant>,
+    /// Whether the metrics show the server as silent.
+    counted_as_silent: bool,
     /// HTTP 503 in a row.
     unavailable: u32,
     /// Whether an authorization was ever accepted.
@@ -105,11 +108,17 @@ impl Budget {
         self.silence().map_or(Ok(()), |left| Err(EwsError::Silence(left)))
     }
 
-    /// Nothing is asked for so long, from this moment on; an earlier and longer silence stands.
-    pub fn be_silent(&self, wanted: Duration) {
-        let until = Instant::now() + wanted.min(MAX_SILENCE);
+    /// Nothing is asked for so long, from this moment on; an earlier and longer silence stands. Says how much of it is believed.
+    pub fn be_silent(self: &Arc<Self>, wanted: Duration) -> Duration {
+        metrics::throttled(metrics::Peer::Exchange, 1);
+        let wanted = wanted.min(MAX_SILENCE);
+        let until = Instant::now() + wanted;
         let mut state = self.state();
         state.silent_until = Some(state.silent_until.map_or(until, |before| before.max(until)));
+        if !std::mem::replace(&mut state.counted_as_silent, true) {
+            tokio::spawn(count_as_silent(Arc::downgrade(self)));
+        }
+        wanted
     }
 
     /// Notes an HTTP 503 or 429 without a time: says how many came in a row.
@@ -202,6 +211,22 @@ impl Budget {
                 state.syncs.remove(&mailbox);
             }
         }
+    }
+}
+
+/// Shows a server as silent until its silence, however often it is prolonged, is over.
+async fn count_as_silent(budget: Weak<Budget>) {
+    let _silent = metrics::silent_server();
+    loop {
+        let Some(until) = budget.upgrade().and_then(|budget| {
+            let mut state = budget.state();
+            let until = state.silent_until.filter(|until| *until > Instant::now());
+            state.counted_as_silent = until.is_some();
+            until
+        }) else {
+            return;
+        };
+        tokio::time::sleep_until(until).await;
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION, RETRY_AFTER, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use postrider_actors::ids::TenantId;
+use tokio::time::Instant;
 
 use super::budget::{Budget, Purpose};
 use super::chance::Chance;
@@ -16,6 +17,7 @@ use super::soap::{Header, Operation, answer, envelope};
 use crate::config::ews::{Ews, Impersonation};
 use crate::exchange::{Authenticator, Endpoint};
 use crate::http::{BodyError, ClientOptions, HttpError, HttpVersion, body, client, explain};
+use crate::telemetry::metrics;
 
 /// The cookie that keeps a group at one back-end server.
 const AFFINITY_COOKIE: &str = "X-BackEndOverrideCookie";
@@ -140,6 +142,22 @@ impl Client {
     }
 
     async fn call_once<O: Operation>(&self, target: &Target<'_>, operation: &O) -> Result<Answered<O::Output>, EwsError> {
+        self.measured(O::METRIC, self.exchange(target, operation)).await
+    }
+
+    /// Counts a request and its time.
+    async fn measured<T>(&self, operation: metrics::Operation, request: impl Future<Output = Result<T, EwsError>>) -> Result<T, EwsError> {
+        let begun = Instant::now();
+        let answer = request.await;
+        // What was held back was not asked.
+        if !matches!(answer, Err(EwsError::Silence(_) | EwsError::NoTurn)) {
+            metrics::ews_requests(operation, answer.as_ref().err().map_or(metrics::Answer::Done, EwsError::answer), 1);
+            metrics::ews_request_seconds(operation, begun.elapsed().as_secs_f64());
+        }
+        answer
+    }
+
+    async fn exchange<O: Operation>(&self, target: &Target<'_>, operation: &O) -> Result<Answered<O::Output>, EwsError> {
         let header = Header { form: target.access.form, act_for: target.act_for };
         let request = envelope::write(header, |body| operation.write(body));
         let http = self.calls.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -168,10 +186,11 @@ impl Client {
     /// # Errors
     /// [`EwsError`].
     pub async fn open_stream(&self, target: &Target<'_>, subscriptions: &[Arc<str>], minutes: u32) -> Result<reqwest::Response, EwsError> {
+        self.measured(metrics::Operation::Stream, self.opened(target, subscriptions, minutes)).await
+    }
+
+    async fn opened(&self, target: &Target<'_>, subscriptions: &[Arc<str>], minutes: u32) -> Result<reqwest::Response, EwsError> {
         use super::soap::get_streaming_events as operation;
-        if let Some(left) = target.budget.silence() {
-            return Err(EwsError::Silence(left));
-        }
         let header = Header { form: target.access.form, act_for: target.act_for };
         let request = envelope::write(header, |body| operation::write(body, subscriptions, minutes));
         let exchange = async {
@@ -202,6 +221,10 @@ impl Client {
         let mut renewed = false;
         loop {
             let authorization = target.access.auth.authorization().await?;
+            // A silence may have begun while an authorization was waited for.
+            if let Some(left) = target.budget.silence() {
+                return Err(EwsError::Silence(left));
+            }
             headers.insert(AUTHORIZATION, authorization.clone());
             let sent = http.post(target.endpoint.url.clone()).headers(headers.clone()).body(request.clone()).send().await;
             let response = sent.map_err(from_reqwest)?;
@@ -214,7 +237,7 @@ impl Client {
     }
 
     /// What a status that brings no SOAP means.
-    fn judge(&self, budget: &Budget, response: &reqwest::Response) -> EwsError {
+    fn judge(&self, budget: &Arc<Budget>, response: &reqwest::Response) -> EwsError {
         let status = response.status();
         match status {
             StatusCode::UNAUTHORIZED if budget.refused() => EwsError::UnauthorizedInBurst,
@@ -224,8 +247,8 @@ impl Client {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
                 let row = budget.unavailable();
                 let told = retry_after(response.headers());
-                let retry_after = told.unwrap_or_else(|| self.chance.delay(row, self.settings.retry_first, self.settings.busy_silence));
-                budget.be_silent(retry_after);
+                let wanted = told.unwrap_or_else(|| self.chance.delay(row, self.settings.retry_first, self.settings.busy_silence));
+                let retry_after = budget.be_silent(wanted);
                 EwsError::Busy { retry_after, code: format!("HTTP {}", status.as_u16()) }
             }
             status if status.is_redirection() => redirect(response),
@@ -234,11 +257,11 @@ impl Client {
     }
 
     /// A fault that asks for silence starts it.
-    pub fn note_busy(&self, budget: &Budget, error: EwsError) -> EwsError {
+    pub fn note_busy(&self, budget: &Arc<Budget>, error: EwsError) -> EwsError {
         match error {
             EwsError::Fault(fault) if fault.action == Action::BackOff => {
-                let retry_after = fault.back_off.filter(|told| !told.is_zero()).unwrap_or(self.settings.busy_silence);
-                budget.be_silent(retry_after);
+                let wanted = fault.back_off.filter(|told| !told.is_zero()).unwrap_or(self.settings.busy_silence);
+                let retry_after = budget.be_silent(wanted);
                 EwsError::Busy { retry_after, code: fault.code }
             }
             other => other,
@@ -286,9 +309,10 @@ fn affinity_cookie(headers: &HeaderMap) -> Option<Box<str>> {
     (!value.is_empty() && value.len() <= MAX_COOKIE_BYTES).then(|| value.into())
 }
 
-/// `Retry-After` in seconds (RFC 9110, section 10.2.3); the form with a date is not used by Exchange.
+/// `Retry-After` in seconds (RFC 9110, section 10.2.3); the form with a date is not used by Exchange, and none at all is meant by zero.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds)).filter(|told| !told.is_zero())
 }
 
 /// A redirection: to the server's error page it is passing trouble, else the address is wrong.

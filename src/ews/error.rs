@@ -7,6 +7,7 @@ use postrider_actors::ports::mail_source::SourceError;
 use super::response_code::Action;
 use super::soap::{AnswerError, Fault};
 use crate::exchange::{AuthError, LocateError};
+use crate::telemetry::metrics::Answer;
 
 /// Why a call to Exchange failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -97,6 +98,35 @@ impl EwsError {
         }
     }
 
+    /// What it is in metrics.
+    #[must_use]
+    pub fn answer(&self) -> Answer {
+        match self {
+            Self::Silence(_) | Self::NoTurn | Self::Busy { .. } => Answer::Throttled,
+            Self::Unauthorized | Self::UnauthorizedInBurst | Self::Auth(AuthError::Refused { .. }) => Answer::Unauthorized,
+            Self::Fault(_) | Self::Forbidden(_) => Answer::Refused,
+            Self::Status(_)
+            | Self::Redirect(_)
+            | Self::Transport(_)
+            | Self::Deadline
+            | Self::Answer(_)
+            | Self::TooLong(_)
+            | Self::Auth(AuthError::Unavailable { .. })
+            | Self::Locate(_) => Answer::Unusable,
+        }
+    }
+
+    /// Whether the server spoke, but neither of what was asked nor of a silence that ends by itself.
+    #[must_use]
+    pub fn answered_otherwise(&self) -> bool {
+        match self {
+            Self::Fault(_) | Self::Status(_) | Self::Redirect(_) | Self::Forbidden(_) | Self::Answer(_) => true,
+            // A front end whose back end is gone.
+            Self::Busy { code, .. } => code == "HTTP 503",
+            _ => false,
+        }
+    }
+
     /// Whether the mailbox should be looked for again.
     #[must_use]
     pub fn wants_discovery(&self) -> bool {
@@ -158,7 +188,8 @@ fn from_fault(fault: &Fault) -> SourceError {
         | Action::CatchUp
         | Action::StreamTakenOver
         | Action::RetryLater
-        | Action::ItemGone => SourceError::Unavailable { code },
+        | Action::ItemGone
+        | Action::ItemUnreadable => SourceError::Unavailable { code },
     }
 }
 

@@ -300,12 +300,13 @@ impl Groups {
     }
 
     /// Subscriptions are gone at the server: their mailboxes leave. Says which mailboxes.
-    pub fn lose<'a>(&mut self, group: GroupId, subscriptions: impl IntoIterator<Item = &'a str>) -> Vec<MailboxId> {
+    pub fn lose<'a>(&mut self, group: GroupId, subscriptions: impl IntoIterator<Item = &'a str>) -> Vec<MailboxRef> {
         let lost: Vec<MailboxId> = subscriptions.into_iter().filter_map(|id| self.owner(group, id)).collect();
-        for mailbox in &lost {
-            self.leave(*mailbox);
-        }
-        lost
+        let leave = |mailbox| {
+            let left = self.leave(mailbox)?;
+            Some(MailboxRef { id: mailbox, tenant: left.key.tenant.clone(), smtp: left.smtp })
+        };
+        lost.into_iter().filter_map(leave).collect()
     }
 
     /// Another mailbox is to be impersonated from here on: the connections of this one are used up.

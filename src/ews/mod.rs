@@ -5,6 +5,7 @@ pub mod budget;
 pub mod chance;
 pub mod client;
 pub mod doctor;
+mod ended;
 pub mod error;
 pub mod groups;
 pub mod mail_source;

@@ -31,6 +31,8 @@ pub enum Action {
     SyncFromStart,
     /// The item asked for is not there.
     ItemGone,
+    /// The item is there and cannot be shown.
+    ItemUnreadable,
 }
 
 /// The rows of the table; a code that is not in it is [`Action::RetryLater`], because a server may be newer than we are.
@@ -96,9 +98,9 @@ const TABLE: &[(&str, Action)] = &[
     ("ErrorInvalidIdEmpty", Action::ItemGone),
     ("ErrorInvalidIdMalformedEwsLegacyIdFormat", Action::ItemGone),
     ("ErrorInvalidIdNotAnItemAttachmentId", Action::ItemGone),
-    ("ErrorItemCorrupt", Action::ItemGone),
-    ("ErrorMessagePreviewUnavailable", Action::ItemGone),
-    ("ErrorMimeContentInvalid", Action::ItemGone),
+    ("ErrorItemCorrupt", Action::ItemUnreadable),
+    ("ErrorMessagePreviewUnavailable", Action::ItemUnreadable),
+    ("ErrorMimeContentInvalid", Action::ItemUnreadable),
 ];
 
 /// What one does about `code`.
@@ -180,6 +182,7 @@ mod tests {
             ),
             (SyncFromStart, &["ErrorInvalidSyncStateData"]),
             (ItemGone, &["ErrorItemNotFound"]),
+            (ItemUnreadable, &["ErrorItemCorrupt"]),
         ];
         for (action_expected, codes) in expected {
             for code in *codes {

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::client::Target;
+use super::ended::Ended;
 use super::error::EwsError;
 use super::groups::{GroupId, Snapshot};
 use super::response_code::Action;
@@ -16,25 +17,14 @@ use super::soap::get_streaming_events::{self as stream, StreamEnvelope};
 use super::soap::splitter::Splitter;
 use super::suspects;
 use super::watching::Watching;
+use crate::telemetry::metrics::{self, StreamEnd};
 
 /// A stream that lasted at least so long counts as good; one that ends earlier again and again is opened with growing delay.
 const GOOD_AFTER: Duration = Duration::from_secs(5);
 /// Streams that may end early before the first delay.
 const EARLY_ENDS: u32 = 2;
-
-/// Why a stream is over.
-#[derive(Debug)]
-pub enum Ended {
-    /// The server closed it, or members joined: opened again at once.
-    Reopen,
-    /// Subscriptions are gone that the server does not name.
-    Suspects {
-        /// Whether the mailboxes may live elsewhere.
-        rediscover: bool,
-    },
-    /// It failed: opened again after a delay.
-    Failed(EwsError),
-}
+/// So many answers in a row that are no stream, and the group is given up: its server, or what the affinity cookie names, may be gone for good.
+const GIVE_UP_AFTER: u32 = 8;
 
 /// One group's stream.
 pub struct GroupStream {
@@ -43,6 +33,8 @@ pub struct GroupStream {
     changed: Arc<Notify>,
     /// Failures, or early ends, in a row.
     failures: u32,
+    /// Answers in a row that were no stream.
+    answered_otherwise: u32,
     /// Whether the group was told that events flow.
     flowing: bool,
     /// Whether a stream was opened before: then joins were waited for while it ran.
@@ -53,7 +45,7 @@ impl GroupStream {
     /// Makes the stream of a group that was just opened.
     #[must_use]
     pub fn new(watching: Arc<Watching>, group: GroupId, changed: Arc<Notify>) -> Self {
-        Self { watching, group, changed, failures: 0, flowing: false, opened_before: false }
+        Self { watching, group, changed, failures: 0, answered_otherwise: 0, flowing: false, opened_before: false }
     }
 
     /// Runs until the group has no members or the mail source is stopped.
@@ -64,6 +56,9 @@ impl GroupStream {
                 self.opened_before = true;
                 let begun = Instant::now();
                 let ended = self.once(&snapshot).await;
+                if let Some(why) = ended.why() {
+                    metrics::stream_ended(why, 1);
+                }
                 self.after(&snapshot, ended, begun.elapsed()).await;
             }
         })
@@ -123,6 +118,8 @@ impl GroupStream {
         let mut joins = Joins::default();
         let mut silent_at = Instant::now() + settings.stream_silence;
         let mut first = true;
+        let _open = metrics::stream_open();
+        let mut _carried = Vec::new();
         loop {
             let chunk = tokio::select! {
                 biased;
@@ -135,7 +132,7 @@ impl GroupStream {
                 () = changed.notified() => {
                     let groups = watching.groups();
                     if !groups.is_open(self.group) {
-                        return Ended::Reopen;
+                        return Ended::Reopen(StreamEnd::Regrouped);
                     }
                     if groups.has_joined(self.group, &snapshot.subscriptions) {
                         joins.noted(settings.join_quiet, settings.join_limit);
@@ -143,7 +140,7 @@ impl GroupStream {
                     drop(groups);
                     continue;
                 }
-                () = joins.due() => return Ended::Reopen,
+                () = joins.due() => return Ended::Reopen(StreamEnd::Regrouped),
             };
             // An envelope that has begun must end within the time of silence, however slowly its bytes come.
             if !splitter.unfinished() {
@@ -163,6 +160,7 @@ impl GroupStream {
                 };
                 let lives = said.fault.as_ref().is_none_or(|fault| fault.action == Action::CatchUp && !said.closed);
                 if std::mem::take(&mut first) && lives {
+                    _carried.extend(snapshot.subscriptions.iter().map(|_| metrics::subscribed()));
                     self.flows(snapshot);
                 }
                 if let Some(ended) = self.heed_or_go_on(snapshot, &said) {
@@ -175,6 +173,7 @@ impl GroupStream {
     /// The first envelope is there: events flow from here on.
     fn flows(&mut self, snapshot: &Snapshot) {
         self.flowing = true;
+        self.answered_otherwise = 0;
         let listeners = self.watching.groups().listeners(self.group, &snapshot.subscriptions);
         self.watching.tell(listeners, Hint::StreamOpened);
     }
@@ -183,7 +182,7 @@ impl GroupStream {
     fn heed_or_go_on(&mut self, snapshot: &Snapshot, said: &StreamEnvelope) -> Option<Ended> {
         self.hand_over(said);
         match &said.fault {
-            None if said.closed => Some(Ended::Reopen),
+            None if said.closed => Some(Ended::Reopen(StreamEnd::Closed)),
             None => None,
             Some(fault) if fault.action == Action::CatchUp && !said.closed => {
                 self.missed(snapshot, said);
@@ -216,20 +215,21 @@ impl GroupStream {
 
     /// Acts on a fault that ends the stream.
     fn heed(&mut self, snapshot: &Snapshot, said: &StreamEnvelope) -> Ended {
-        let Some(fault) = &said.fault else { return Ended::Reopen };
+        let Some(fault) = &said.fault else { return Ended::Reopen(StreamEnd::Closed) };
         let named = !said.error_ids.is_empty();
         match fault.action {
             Action::Resubscribe | Action::ResubscribeElsewhere | Action::Rediscover if named => {
                 // One bad id silences the good ones: the stream is opened again with those.
                 let rediscover = fault.action != Action::Resubscribe;
-                self.lose(said.error_ids.iter().map(|id| &**id), rediscover);
-                Ended::Reopen
+                let lost = self.lose(said.error_ids.iter().map(|id| &**id), rediscover);
+                let ours = lost > 0 || said.error_ids.iter().any(|id| snapshot.subscriptions.iter().any(|known| **known == **id));
+                if ours { Ended::Reopen(StreamEnd::Refused) } else { Ended::Suspects { rediscover } }
             }
-            Action::Resubscribe | Action::ItemGone => Ended::Suspects { rediscover: false },
+            Action::Resubscribe | Action::ItemGone | Action::ItemUnreadable => Ended::Suspects { rediscover: false },
             Action::ResubscribeElsewhere | Action::Rediscover => Ended::Suspects { rediscover: true },
             Action::CatchUp => {
                 self.missed(snapshot, said);
-                Ended::Reopen
+                Ended::Reopen(StreamEnd::Refused)
             }
             Action::RediscoverThenPark | Action::Park => {
                 // The mailbox that is impersonated cannot be: its own next call says why.
@@ -253,9 +253,14 @@ impl GroupStream {
         }
     }
 
-    fn lose<'a>(&self, subscriptions: impl IntoIterator<Item = &'a str>, rediscover: bool) {
+    /// Subscriptions are gone: says so, and how many there were.
+    fn lose<'a>(&self, subscriptions: impl IntoIterator<Item = &'a str>, rediscover: bool) -> usize {
         let lost = self.watching.groups().lose(self.group, subscriptions);
-        self.watching.tell(lost, Hint::SubscriptionLost { rediscover });
+        if rediscover {
+            lost.iter().for_each(|mailbox| self.watching.locator.forget(mailbox));
+        }
+        self.watching.tell(lost.iter().map(|mailbox| mailbox.id), Hint::SubscriptionLost { rediscover });
+        lost.len()
     }
 
     /// Tells of the gap if there is one, and waits as long as the end asks for.
@@ -264,9 +269,10 @@ impl GroupStream {
             self.failures = 0;
         }
         let error = match ended {
-            Ended::Reopen => {
+            Ended::Reopen(_) => {
                 self.failures += u32::from(lasted < GOOD_AFTER);
                 if self.failures > EARLY_ENDS {
+                    self.tell_gap(snapshot);
                     self.pause(None).await;
                 }
                 return;
@@ -285,6 +291,11 @@ impl GroupStream {
         };
         tracing::info!(code = error.code(), mailboxes = snapshot.subscriptions.len(), "a stream is interrupted");
         self.tell_gap(snapshot);
+        self.answered_otherwise += u32::from(error.answered_otherwise());
+        if self.answered_otherwise >= GIVE_UP_AFTER {
+            self.answered_otherwise = 0;
+            self.lose(snapshot.subscriptions.iter().map(|id| &**id), true);
+        }
         match error {
             EwsError::Silence(left) | EwsError::Busy { retry_after: left, .. } => self.pause(Some(left)).await,
             EwsError::Answer(AnswerError::WrongOperation) => {}
@@ -302,12 +313,18 @@ impl GroupStream {
         }
     }
 
-    /// Waits for a told time, or one that grows with the failures and varies.
+    /// Waits for a told time, or one that grows with the failures and varies; not for a group that is closed meanwhile.
     async fn pause(&self, told: Option<Duration>) {
         let client = &self.watching.client;
         let settings = client.settings();
         let delay = told.unwrap_or_else(|| client.chance().delay(self.failures, settings.retry_first, settings.retry_limit));
-        tokio::time::sleep(delay).await;
+        let over = Instant::now() + delay;
+        while self.watching.groups().is_open(self.group) {
+            // What joins meanwhile is seen when the stream is opened again.
+            if tokio::time::timeout_at(over, self.changed.notified()).await.is_err() {
+                return;
+            }
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::http::lanes::{Failure, Lanes};
 use crate::http::room::{NoRoom, Room};
 use crate::http::{ClientOptions, TrustRoots, client, retry_after};
 use crate::probe::Step;
+use crate::telemetry::metrics;
 
 /// One service account: its connections, its token, its room.
 pub struct FcmSender {
@@ -88,6 +89,7 @@ impl FcmSender {
             match self.attempt(deadline, push, validate_only, &access).await {
                 Reading::Settled(verdict) => return verdict,
                 Reading::QuotaExceeded(verdict, rest) => {
+                    metrics::throttled(metrics::Peer::Fcm, 1);
                     self.room.pause(self.clock.monotonic(), rest);
                     return verdict;
                 }

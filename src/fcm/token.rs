@@ -16,6 +16,7 @@ use crate::config::push::Fcm;
 use crate::config::secret::Secret;
 use crate::http::code::code;
 use crate::http::{body, explain, retry_after};
+use crate::telemetry::metrics;
 
 /// What a token is asked for.
 const SCOPE: &str = "https://www.googleapis.com/auth/firebase.messaging";
@@ -245,6 +246,7 @@ impl AccessToken {
         let granted = timeout_at(deadline, self.ask()).await;
         let late = |_| NoToken::Unavailable { after: None, reason: "no-token-in-time".into() };
         let result = granted.map_err(late).and_then(|granted| self.keep(granted?, after_refusal));
+        metrics::token_renewals(metrics::TokenSource::Fcm, result.is_ok().into(), 1);
         *failed = result.as_ref().err().map(|error| {
             let rest = match error {
                 NoToken::Unavailable { after: Some(after), .. } => REST.max(*after),

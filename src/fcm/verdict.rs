@@ -83,7 +83,7 @@ pub fn read(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Reading 
         (401, _) => Reading::TokenRefused(Verdict::Credentials { reason }),
         (403, _) => Reading::Settled(Verdict::Credentials { reason }),
         (429, _) => {
-            let rest = retry_after.unwrap_or(QUOTA_REST);
+            let rest = retry_after.filter(|told| !told.is_zero()).unwrap_or(QUOTA_REST);
             Reading::QuotaExceeded(Verdict::Later { after: Some(rest), reason }, rest)
         }
         (408 | 500..=599, _) => Reading::Settled(Verdict::Later { after: retry_after, reason }),

@@ -70,7 +70,7 @@ impl Exporter {
 }
 
 /// A recorder that knows every metric of the catalogues.
-fn recorder() -> Result<metrics_exporter_prometheus::PrometheusRecorder, ExporterError> {
+pub(crate) fn recorder() -> Result<metrics_exporter_prometheus::PrometheusRecorder, ExporterError> {
     let mut builder = PrometheusBuilder::new();
     for metric in catalog::all() {
         if let Kind::Histogram { buckets } = metric.kind {

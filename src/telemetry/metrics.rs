@@ -49,6 +49,8 @@ label! {
         Item = "item",
         /// GetFolder.
         Folder = "folder",
+        /// FindItem.
+        Find = "find",
     }
 }
 
@@ -75,6 +77,22 @@ label! {
         Done = "done",
         /// It failed.
         Failed = "failed",
+    }
+}
+
+impl From<bool> for Attempt {
+    fn from(done: bool) -> Self {
+        if done { Self::Done } else { Self::Failed }
+    }
+}
+
+label! {
+    /// Who gives access tokens.
+    pub enum TokenSource {
+        /// The identity provider whose tokens open Exchange.
+        Identity = "identity",
+        /// Google, for pushes.
+        Fcm = "fcm",
     }
 }
 
@@ -179,7 +197,7 @@ catalog! {
     /// Look-ups of mailboxes by autodiscover; answers from the cache are not counted.
     counter autodiscover(outcome: Attempt) = "postrider_autodiscover_total";
     /// Access tokens fetched. A failure that lasts stops everything behind the token.
-    counter token_renewals(peer: Peer, outcome: Attempt) = "postrider_token_renewals_total";
+    counter token_renewals(peer: TokenSource, outcome: Attempt) = "postrider_token_renewals_total";
     /// Pushes under way at a provider.
     level push_in_flight(provider: Provider) = "postrider_push_in_flight";
     /// Time of one push, from its first byte to the provider's answer.

@@ -1,6 +1,7 @@
 //! OAuth 2.0 client credentials with a secret (RFC 6749, section 4.4): one token per tenant, shared and renewed ahead of its expiry.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 use crate::config::secret::Secret;
 use crate::exchange::{AuthError, Authenticator};
 use crate::http::{body, explain};
+use crate::telemetry::metrics;
 
 /// Longest answer of a token endpoint that is read.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -23,6 +25,8 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 const DEADLINE: Duration = Duration::from_secs(20);
 /// A token is renewed when less than this is left of it, or less than a fifth of its life, whichever is shorter.
 const AHEAD: Duration = Duration::from_secs(300);
+/// A token that took the place of a refused one and is refused this soon would not be helped by another.
+const TOO_YOUNG_TO_RENEW: Duration = Duration::from_secs(10);
 /// What a token lives that does not say how long.
 const DEFAULT_LIFE: Duration = Duration::from_secs(3600);
 /// A failure is believed for so long, so that many mailboxes do not ask again and again.
@@ -34,6 +38,9 @@ type Endpoint = BasicClient<EndpointNotSet, EndpointNotSet, EndpointNotSet, Endp
 #[derive(Clone)]
 struct Token {
     header: HeaderValue,
+    made: Instant,
+    /// Whether its predecessor was refused.
+    after_refusal: bool,
     renew_at: Instant,
     ends_at: Instant,
 }
@@ -44,6 +51,8 @@ pub struct ClientCredentials {
     scope: Scope,
     http: Carrier,
     token: Mutex<Option<Token>>,
+    /// Whether the next token takes the place of a refused one.
+    refused: AtomicBool,
     /// Held while a token is asked for, with the last failure: nobody else asks meanwhile.
     asking: tokio::sync::Mutex<Option<(Instant, AuthError)>>,
 }
@@ -70,6 +79,7 @@ impl ClientCredentials {
             scope: Scope::new(scope.to_owned()),
             http: Carrier(http),
             token: Mutex::default(),
+            refused: AtomicBool::new(false),
             asking: tokio::sync::Mutex::default(),
         })
     }
@@ -88,7 +98,9 @@ impl ClientCredentials {
             tracing::debug!(since = ?at.elapsed(), "the identity provider failed a moment ago");
             return Err(error.clone());
         }
-        match self.ask().await {
+        let asked = self.ask().await;
+        metrics::token_renewals(metrics::TokenSource::Identity, asked.is_ok().into(), 1);
+        match asked {
             Ok(token) => {
                 *last_failure = None;
                 let header = token.header.clone();
@@ -96,7 +108,7 @@ impl ClientCredentials {
                 Ok(header)
             }
             Err(error) => {
-                *last_failure = Some((now, error.clone()));
+                *last_failure = Some((Instant::now(), error.clone()));
                 Err(error)
             }
         }
@@ -117,7 +129,8 @@ impl ClientCredentials {
             HeaderValue::from_str(&format!("Bearer {}", answer.access_token().secret())).map_err(|_| unavailable("TokenMalformed"))?;
         header.set_sensitive(true);
         let ends_at = begun + life;
-        Ok(Token { header, renew_at: ends_at - AHEAD.min(life / 5), ends_at })
+        let after_refusal = self.refused.swap(false, Ordering::Relaxed);
+        Ok(Token { header, made: Instant::now(), after_refusal, renew_at: ends_at - AHEAD.min(life / 5), ends_at })
     }
 }
 
@@ -145,11 +158,16 @@ impl Authenticator for ClientCredentials {
     }
 
     fn refused(&self, used: &HeaderValue) -> bool {
-        let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
-        if token.as_ref().is_some_and(|token| token.header == *used) {
-            *token = None;
+        let mut held = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        match held.as_ref().filter(|token| token.header == *used) {
+            Some(token) if token.after_refusal && token.made.elapsed() < TOO_YOUNG_TO_RENEW => false,
+            Some(_) => {
+                *held = None;
+                self.refused.store(true, Ordering::Relaxed);
+                true
+            }
+            None => true,
         }
-        true
     }
 }
 
@@ -165,6 +183,9 @@ impl<'c> AsyncHttpClient<'c> for Carrier {
             let request = reqwest::Request::try_from(request).map_err(|error| TransportError(explain(&error)))?;
             let response = self.0.execute(request).await.map_err(|error| TransportError(explain(&error)))?;
             let (status, headers) = (response.status(), response.headers().clone());
+            if status == http::StatusCode::TOO_MANY_REQUESTS {
+                metrics::throttled(metrics::Peer::Identity, 1);
+            }
             if status.is_server_error() || status == http::StatusCode::TOO_MANY_REQUESTS {
                 return Err(TransportError(format!("HTTP {}", status.as_u16())));
             }

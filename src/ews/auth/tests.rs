@@ -40,8 +40,11 @@ async fn many_who_need_a_token_at_once_share_one_and_a_refused_one_is_replaced()
     let second = way_in.authorization().await.unwrap();
     assert_ne!(second, first);
     assert!(way_in.refused(&first), "refused late: the new one is kept");
-    assert_eq!(way_in.authorization().await, Ok(second));
+    assert_eq!(way_in.authorization().await, Ok(second.clone()));
     assert_eq!(server.tokens_issued(), 2);
+    assert!(!way_in.refused(&second), "refused at once after it replaced another: a third would fare no better");
+    assert_eq!(way_in.authorization().await, Ok(second));
+    assert_eq!(server.tokens_issued(), 2, "a server that refuses everything does not have tokens fetched by the thousand");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use postrider_actors::time::Timestamp;
 use super::Operation;
 use super::answer::{AnswerError, ResponseMessage, single};
 use super::item_facts::{PROPERTIES, date_time, facts};
+use crate::telemetry::metrics;
 
 /// Asks for the newest items of the impersonated mailbox's inbox.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +20,7 @@ pub struct FindReceivedSince {
 impl Operation for FindReceivedSince {
     type Output = Vec<ItemFacts>;
     const NAME: &'static str = "FindItem";
+    const METRIC: metrics::Operation = metrics::Operation::Find;
 
     fn write(&self, body: &mut String) {
         body.push_str("<m:FindItem Traversal=\"Shallow\"><m:ItemShape><t:BaseShape>IdOnly</t:BaseShape>");

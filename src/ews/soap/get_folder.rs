@@ -2,6 +2,7 @@
 
 use super::Operation;
 use super::answer::{AnswerError, ResponseMessage, single};
+use crate::telemetry::metrics;
 
 /// Asks for the unread count of the impersonated mailbox's inbox.
 #[derive(Debug, Clone, Copy)]
@@ -10,6 +11,7 @@ pub struct GetInboxUnread;
 impl Operation for GetInboxUnread {
     type Output = u32;
     const NAME: &'static str = "GetFolder";
+    const METRIC: metrics::Operation = metrics::Operation::Folder;
 
     fn write(&self, body: &mut String) {
         body.push_str(concat!(

@@ -7,6 +7,7 @@ use super::Operation;
 use super::answer::{AnswerError, ResponseMessage};
 use crate::ews::response_code::Action;
 use crate::exchange::xml::{Element, escape};
+use crate::telemetry::metrics;
 
 /// How many mails one call asks for; Exchange advises batches of ten.
 pub const MAX_ITEMS: usize = 10;
@@ -21,6 +22,7 @@ pub struct GetContents<'a> {
 impl Operation for GetContents<'_> {
     type Output = Vec<Option<MailContent>>;
     const NAME: &'static str = "GetItem";
+    const METRIC: metrics::Operation = metrics::Operation::Item;
 
     fn write(&self, body: &mut String) {
         body.push_str(concat!(
@@ -47,6 +49,8 @@ impl Operation for GetContents<'_> {
 fn content(message: ResponseMessage) -> Result<Option<MailContent>, AnswerError> {
     let element = match message.fault {
         Some(fault) if fault.action == Action::ItemGone => return Ok(None),
+        // It has arrived all the same: announced without words.
+        Some(fault) if fault.action == Action::ItemUnreadable => return Ok(Some(wordless())),
         _ => message.into_result()?,
     };
     let Some(item) = element.child("Items").and_then(|items| items.children.first()) else {
@@ -59,6 +63,11 @@ fn content(message: ResponseMessage) -> Result<Option<MailContent>, AnswerError>
         preview: text(&["Preview"]),
         read: matches!(item.text_at(&["IsRead"]).map(str::trim), Some("true" | "1")),
     }))
+}
+
+/// What is shown of a mail that cannot be read.
+fn wordless() -> MailContent {
+    MailContent { sender: String::new(), subject: String::new(), preview: String::new(), read: false }
 }
 
 /// The sender's display name, or the address if there is none.
@@ -83,6 +92,16 @@ mod tests {
         assert_eq!(contents[1], None);
         let third = contents[2].as_ref().unwrap();
         assert_eq!((third.sender.as_str(), third.subject.as_str(), third.preview.as_str()), ("robot@example.com", "", ""));
+    }
+
+    #[test]
+    fn a_corrupt_mail_has_arrived_all_the_same() {
+        let document =
+            b"<E><Body><GetItemResponse><ResponseMessages><M ResponseClass='Error'><ResponseCode>ErrorItemCorrupt</ResponseCode></M>\
+            </ResponseMessages></GetItemResponse></Body></E>";
+        let items = [ItemId("A".into())];
+        let contents = GetContents { items: &items }.read(answer::read(document, "GetItem").unwrap()).unwrap();
+        assert!(contents == [Some(wordless())]);
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub mod unsubscribe;
 pub use answer::{AnswerError, Fault, ResponseMessage};
 pub use envelope::Header;
 
+use crate::telemetry::metrics;
+
 /// One operation: what is asked and how its answer is read.
 pub trait Operation: Sync {
     /// What a good answer says.
@@ -22,6 +24,9 @@ pub trait Operation: Sync {
 
     /// The operation's name; its answer is `<NAME>Response`.
     const NAME: &'static str;
+
+    /// What it is called in metrics.
+    const METRIC: metrics::Operation;
 
     /// Writes the inside of the SOAP body.
     fn write(&self, body: &mut String);

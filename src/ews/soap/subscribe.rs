@@ -2,6 +2,7 @@
 
 use super::Operation;
 use super::answer::{AnswerError, ResponseMessage, single};
+use crate::telemetry::metrics;
 
 /// Asks for a streaming subscription on the inbox of the impersonated mailbox.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +17,7 @@ pub const MAX_ID_BYTES: usize = 1024;
 impl Operation for Subscribe {
     type Output = Box<str>;
     const NAME: &'static str = "Subscribe";
+    const METRIC: metrics::Operation = metrics::Operation::Subscribe;
 
     fn write(&self, body: &mut String) {
         body.push_str(

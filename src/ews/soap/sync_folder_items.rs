@@ -7,6 +7,7 @@ use super::Operation;
 use super::answer::{AnswerError, ResponseMessage, single};
 use super::item_facts::{PROPERTIES, facts, item_id};
 use crate::exchange::xml::{Element, escape};
+use crate::telemetry::metrics;
 
 /// The most changes that a page may hold (MS-OXWSSYNC 3.1.4.2.3.3, `MaxSyncChangesReturnedType`).
 pub const MAX_CHANGES: usize = 512;
@@ -21,6 +22,7 @@ pub struct SyncFolderItems<'a> {
 impl Operation for SyncFolderItems<'_> {
     type Output = ChangesPage;
     const NAME: &'static str = "SyncFolderItems";
+    const METRIC: metrics::Operation = metrics::Operation::Sync;
 
     fn write(&self, body: &mut String) {
         body.push_str("<m:SyncFolderItems><m:ItemShape><t:BaseShape>IdOnly</t:BaseShape>");

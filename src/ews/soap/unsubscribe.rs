@@ -3,6 +3,7 @@
 use super::Operation;
 use super::answer::{AnswerError, ResponseMessage, single};
 use crate::exchange::xml::escape;
+use crate::telemetry::metrics;
 
 /// Asks to end a subscription.
 #[derive(Debug, Clone, Copy)]
@@ -14,6 +15,7 @@ pub struct Unsubscribe<'a> {
 impl Operation for Unsubscribe<'_> {
     type Output = ();
     const NAME: &'static str = "Unsubscribe";
+    const METRIC: metrics::Operation = metrics::Operation::Unsubscribe;
 
     fn write(&self, body: &mut String) {
         body.push_str(&format!("<m:Unsubscribe><m:SubscriptionId>{}</m:SubscriptionId></m:Unsubscribe>", escape(self.subscription)));

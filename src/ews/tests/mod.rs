@@ -2,4 +2,7 @@
 
 mod faults;
 mod harness;
+mod metrics;
+mod regroup;
 mod stories;
+mod way_in;

@@ -12,6 +12,7 @@ use sqlx::{ConnectOptions, Connection, Executor, Sqlite, SqliteConnection, Sqlit
 use tokio::sync::Mutex;
 
 use super::error::{Failure, Stage};
+use crate::telemetry::metrics::{self, Statement};
 
 /// How long a call may take, the wait for its turn included.
 pub(super) const CALL: Duration = Duration::from_secs(5);
@@ -174,7 +175,7 @@ impl Database {
 
     /// Runs a call that only reads within its deadline.
     pub(super) async fn read<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, StoreError> {
-        within(CALL, &Progress::default(), work).await
+        timed(Statement::Read, CALL, &Progress::default(), work).await
     }
 
     pub(super) async fn close(&self) {
@@ -187,13 +188,26 @@ impl Database {
     }
 }
 
-/// Runs a call within its deadline. Past it the future is dropped, which rolls its transaction back unless COMMIT was asked for already.
+/// Runs a call that writes within its deadline; see [`timed`].
 pub(super) async fn within<T>(
     deadline: Duration,
     progress: &Progress,
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, StoreError> {
-    match tokio::time::timeout(deadline, work).await {
+    timed(Statement::Write, deadline, progress, work).await
+}
+
+/// Runs a call within its deadline. Past it the future is dropped, which rolls its transaction back unless COMMIT was asked for already.
+async fn timed<T>(
+    statement: Statement,
+    deadline: Duration,
+    progress: &Progress,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, StoreError> {
+    let begun = tokio::time::Instant::now();
+    let ended = tokio::time::timeout(deadline, work).await;
+    metrics::store_seconds(statement, begun.elapsed().as_secs_f64());
+    match ended {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(failure)) => Err(failure.at(progress.stage())),
         Err(_) => {

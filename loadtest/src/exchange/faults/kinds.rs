@@ -86,6 +86,8 @@ pub enum NamedIds {
     Absent,
     /// The element is empty.
     Empty,
+    /// One that is none of the stream's; all of the stream's are dead from then on.
+    Strange,
     /// One of the stream's; it is dead from then on.
     One,
     /// All of the stream's; they are dead from then on.

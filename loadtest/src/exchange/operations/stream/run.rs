@@ -250,14 +250,17 @@ impl Run {
             NamedIds::Absent | NamedIds::Empty if ends_subscriptions(code) => &all,
             NamedIds::Absent | NamedIds::Empty => &[],
             NamedIds::One => all.get(..1).unwrap_or_default(),
-            NamedIds::All => &all,
+            NamedIds::All | NamedIds::Strange => &all,
         };
         for id in dead {
             self.call.shared.subscriptions.remove(id);
         }
         self.subscriptions.retain(|subscription| !dead.contains(&subscription.id));
         let is_silent_about_ids = matches!(ids, NamedIds::Absent | NamedIds::Empty);
-        let named: Vec<&str> = dead.iter().map(String::as_str).filter(|_| !is_silent_about_ids).collect();
+        let named: Vec<&str> = match ids {
+            NamedIds::Strange => vec!["AAA-"],
+            _ => dead.iter().map(String::as_str).filter(|_| !is_silent_about_ids).collect(),
+        };
         let connection = match status {
             ErrorStatus::Absent => None,
             ErrorStatus::Ok => Some("OK"),

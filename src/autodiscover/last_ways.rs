@@ -1,0 +1,35 @@
+//! What is tried when no https candidate answered: an unencrypted redirection, and what DNS says (MS-OXDISCO 3.1.5.3, 3.1.5.4).
+
+use async_trait::async_trait;
+use reqwest::Url;
+
+use super::candidates::{Srv, unencrypted};
+use super::srv::Resolver;
+
+/// The last ways to a server; neither sees credentials.
+#[async_trait]
+pub trait LastWays: Send + Sync + 'static {
+    /// The address whose unencrypted answer may redirect.
+    fn unencrypted(&self, domain: &str) -> Option<Url>;
+
+    /// The records `_autodiscover._tcp.<domain>`.
+    ///
+    /// # Errors
+    /// A short text for traces.
+    async fn records(&self, domain: &str) -> Result<Vec<Srv>, String>;
+}
+
+/// Port 80 of `autodiscover.<domain>`, and the system's resolver.
+#[derive(Default)]
+pub struct Usual(Resolver);
+
+#[async_trait]
+impl LastWays for Usual {
+    fn unencrypted(&self, domain: &str) -> Option<Url> {
+        unencrypted(domain)
+    }
+
+    async fn records(&self, domain: &str) -> Result<Vec<Srv>, String> {
+        self.0.records(domain).await
+    }
+}
