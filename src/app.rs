@@ -93,6 +93,7 @@ impl Node {
         let store = open_store(config, &clock).await?;
 
         let control = Arc::new(Late::default());
+        let credentials = push.clone();
         let server = Api::new(ApiParts {
             registry: Arc::new(store.clone()),
             control: control.clone(),
@@ -101,6 +102,7 @@ impl Node {
             tenants: config.tenant.iter().map(|(name, settings)| Tenant::new(name, settings)).collect(),
             metrics_text,
             fetch: Arc::new(HttpFetch(crate::http::client(&outgoing)?)),
+            serves: Arc::new(move |channel| credentials.serves(channel)),
         })
         .bind()?;
 

@@ -15,6 +15,9 @@ use crate::http;
 use crate::probe::Step;
 use crate::telemetry::metrics;
 
+/// How long a push rests whose channel has no credential: a person has to put it back.
+const NO_CREDENTIAL_PAUSE: std::time::Duration = std::time::Duration::from_secs(600);
+
 /// Why the push side cannot start, and with which entry of the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
@@ -142,8 +145,9 @@ fn channel(tenant: &str, provider: Provider, app: &str) -> Channel {
     Channel { tenant: TenantId(tenant.into()), provider, app: app.into() }
 }
 
+/// Registering wants a credential, so this one was taken out of the configuration: what waits for it is kept until it expires, not given up.
 fn no_credential() -> Verdict {
-    Verdict::Refused { reason: "no-credential".into() }
+    Verdict::Later { after: Some(NO_CREDENTIAL_PAUSE), reason: "no-credential".into() }
 }
 
 #[cfg(test)]

@@ -241,6 +241,46 @@ fn metrics_are_recorded_through_the_catalogue() {
     none(found, "a metric is declared in a catalogue, with its sentence, and recorded by the function that comes out");
 }
 
+/// The fields of every log line above DEBUG in a text, with the line it stands in; what is in quotes is left out.
+fn logged(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for level in ["tracing::info!(", "tracing::warn!(", "tracing::error!("] {
+        for (at, _) in text.match_indices(level) {
+            let (mut depth, mut quoted, mut fields) = (1, false, String::new());
+            for c in text[at + level.len()..].chars() {
+                match c {
+                    '"' => quoted = !quoted,
+                    '(' if !quoted => depth += 1,
+                    ')' if !quoted => depth -= 1,
+                    _ => {}
+                }
+                if depth == 0 {
+                    break;
+                }
+                if !quoted {
+                    fields.push(c);
+                }
+            }
+            found.push((text[..at].lines().count() + 1, fields));
+        }
+    }
+    found
+}
+
+#[test]
+fn no_address_subject_or_token_is_logged_above_debug() {
+    const PRIVATE: [&str; 8] = ["smtp", "address", "object", "sender", "subject", "preview", "token", "user"];
+    let mut found = Vec::new();
+    for file in
+        sources(&["src", "actors/src"]).iter().filter(|file| !file.path.starts_with("src/cli/") && !file.path.starts_with("src/demo/"))
+    {
+        for (line, fields) in logged(file.product()) {
+            found.extend(PRIVATE.iter().filter(|word| fields.contains(**word)).map(|word| format!("{}:{line}: {word}", file.path)));
+        }
+    }
+    none(found, "logs above DEBUG name mailboxes and devices by number: no address, not even a shortened one, no subject, no token");
+}
+
 #[test]
 fn the_clock_is_read_in_one_place() {
     let mut found = Vec::new();

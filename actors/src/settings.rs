@@ -64,6 +64,8 @@ pub struct Settings {
     pub retention: Duration,
     /// How often retention takes a step.
     pub retention_step: Duration,
+    /// Lines of the audit trail are kept this long.
+    pub audit_retention: Duration,
     /// A mailbox without devices is kept this long.
     pub keep_unwatched: Duration,
     /// Heartbeat period H.
@@ -117,6 +119,7 @@ impl Default for Settings {
             sweep: s(5),
             retention: s(7 * 86_400),
             retention_step: s(10),
+            audit_retention: s(365 * 86_400),
             keep_unwatched: s(7 * 86_400),
             heartbeat: s(1),
             observe_dead: s(6),

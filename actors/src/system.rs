@@ -27,7 +27,7 @@ use crate::time::Monotonic;
 
 /// How long an answer to a question from outside is waited for.
 const ANSWER: Duration = Duration::from_secs(1);
-/// How long the database may take to hear that this node leaves.
+/// How long each step after the deadline of a drain may take: what waits is written, the actors end, the database hears that this node leaves.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Who this process is.
@@ -101,11 +101,11 @@ impl System {
             );
         }
         // What was not written in time is read again by the next owner.
-        let _ = tokio::time::timeout(deadline, self.context.committer.flush()).await;
+        let _ = tokio::time::timeout(FAREWELL, self.context.committer.flush()).await;
         self.context.gate.close();
         let over = self.standing.borrow().ended.is_some();
         // No heartbeat may follow the farewell.
-        let _ = self.root.stop_and_wait(None, Some(deadline)).await;
+        let _ = self.root.stop_and_wait(None, Some(FAREWELL)).await;
         if over {
             return;
         }

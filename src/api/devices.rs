@@ -4,7 +4,7 @@ use axum::Extension;
 use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
-use postrider_actors::ports::push_sender::Provider;
+use postrider_actors::ports::push_sender::{Channel, Provider};
 use postrider_actors::ports::registry_store::{DeviceView, Registered, Registration};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -87,6 +87,9 @@ pub async fn register(
 ) -> Result<Response, ApiError> {
     let tenant = caller.reach(&smtp)?.clone();
     let what = body.check()?;
+    if !(api.serves)(&Channel { tenant: tenant.clone(), provider: what.provider, app: what.app.clone() }) {
+        return Err(ApiError::invalid("app", "the company has no push credential for this app with this provider and environment"));
+    }
     let registration = Registration {
         tenant,
         smtp,

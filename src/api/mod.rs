@@ -26,6 +26,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use postrider_actors::ids::{Smtp, TenantId};
+use postrider_actors::ports::push_sender::Channel;
 use postrider_actors::ports::{Clock, RegistryStore};
 use postrider_actors::snapshot::Control;
 use postrider_actors::time::Timestamp;
@@ -36,6 +37,9 @@ use crate::api::auth::key_cache::KeyCache;
 use crate::api::limit::Limits;
 use crate::config;
 use crate::config::tenants::Identity;
+
+/// Says whether a channel has a push credential.
+pub type Serves = dyn Fn(&Channel) -> bool + Send + Sync;
 
 /// What the API works with; put together in `app.rs`.
 pub struct ApiParts {
@@ -53,6 +57,8 @@ pub struct ApiParts {
     pub metrics_text: Arc<dyn Fn() -> String + Send + Sync>,
     /// Reads the identity providers' public documents: [`auth::fetch::HttpFetch`] over the outgoing client.
     pub fetch: Arc<dyn Fetch>,
+    /// Whether there is a push credential for a channel: nobody registers for pushes that could never be sent.
+    pub serves: Arc<Serves>,
 }
 
 /// What the API knows of a company.
@@ -106,6 +112,7 @@ pub struct State {
     settings: config::api::Api,
     tenants: BTreeMap<TenantId, Arc<Tenant>>,
     metrics_text: Arc<dyn Fn() -> String + Send + Sync>,
+    serves: Arc<Serves>,
     keys: KeyCache,
     jwt: Issuers,
     limits: Limits,
@@ -123,7 +130,7 @@ impl Api {
     /// Puts the API together; nothing is opened or fetched.
     #[must_use]
     pub fn new(parts: ApiParts) -> Self {
-        let ApiParts { registry, control, clock, settings, tenants, metrics_text, fetch } = parts;
+        let ApiParts { registry, control, clock, settings, tenants, metrics_text, fetch, serves } = parts;
         let tenants: BTreeMap<_, _> = tenants.into_iter().map(|tenant| (tenant.id.clone(), Arc::new(tenant))).collect();
         Self(Shared(Arc::new(State {
             keys: KeyCache::new(settings.key_cache),
@@ -135,6 +142,7 @@ impl Api {
             settings,
             tenants,
             metrics_text,
+            serves,
         })))
     }
 }

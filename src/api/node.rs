@@ -66,6 +66,10 @@ pub async fn sending(
     Extension(caller): Extension<Caller>,
     Body(body): Body<SendingBody>,
 ) -> Result<Response, ApiError> {
+    // The switch is one for all companies: the key of one must not stop the pushes of another.
+    if api.tenants.len() > 1 {
+        return Err(ApiError::Forbidden("the node serves several companies: its operator switches sending with `postrider sending`"));
+    }
     api.registry.sending_allow(body.allowed.0).await?;
     tracing::warn!(by = %caller.name, allowed = body.allowed.0, "sending was switched");
     Ok(done())

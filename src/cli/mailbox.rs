@@ -154,7 +154,7 @@ fn stops(answer: &Value) -> Vec<&'static str> {
     let is = |pointer: &str, value: Value| answer.pointer(pointer) == Some(&value);
     let mut stops = Vec::new();
     if is("/node/sendingAllowed", false.into()) {
-        stops.push("sending is paused on all nodes: allow it with POST /v1/admin/sending {\"allowed\":true}");
+        stops.push("sending is paused on all nodes: allow it with `postrider sending allow`");
     }
     if is("/node/gateOpen", false.into()) {
         stops.push("this node must not act at the moment: its authority in the database ran out (see its log)");

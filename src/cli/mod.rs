@@ -12,6 +12,7 @@ pub mod key;
 pub mod mailbox;
 pub mod migrate;
 pub mod output;
+pub mod sending;
 pub mod serve;
 
 use std::path::PathBuf;
@@ -86,6 +87,8 @@ pub enum Command {
     Device(device::Args),
     /// Make, list and revoke API keys, directly in the database.
     Key(key::Args),
+    /// Pause all pushes or allow them again, directly in the database.
+    Sending(sending::Args),
 }
 
 /// Reads the command line, does what it says, and says how it went.
@@ -102,6 +105,7 @@ pub fn run() -> ExitCode {
         Command::Mailbox(args) => block_on(mailbox::run(&args)),
         Command::Device(args) => block_on(device::run(&args)),
         Command::Key(args) => block_on(key::run(&args)),
+        Command::Sending(args) => block_on(sending::run(&args)),
     };
     match result {
         Ok(code) => code.into(),

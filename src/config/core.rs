@@ -64,6 +64,8 @@ section! {
         pub retention: Duration = core().retention;
         /// How often retention takes a small step.
         pub retention_step: Duration = core().retention_step;
+        /// Lines of the audit trail, one for each admin call, are kept this long.
+        pub audit_retention: Duration = core().audit_retention;
         /// The state of a mailbox without devices is kept this long.
         pub keep_unwatched: Duration = core().keep_unwatched;
         /// Heartbeat period of the node.
@@ -118,6 +120,7 @@ impl Core {
             sweep: self.sweep,
             retention: self.retention,
             retention_step: self.retention_step,
+            audit_retention: self.audit_retention,
             keep_unwatched: self.keep_unwatched,
             heartbeat: self.heartbeat,
             observe_dead: self.observe_dead,

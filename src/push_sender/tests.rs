@@ -15,7 +15,8 @@ async fn each_environment_and_provider_of_an_app_is_a_channel_and_others_have_no
     let mut push = mail(Provider::Apns, 1);
     push.channel.app = "com.example.other".into();
     assert!(!stage.senders.serves(&push.channel));
-    assert_eq!(stage.send(push).await, Verdict::Refused { reason: "no-credential".into() });
+    let kept = Verdict::Later { after: Some(NO_CREDENTIAL_PAUSE), reason: "no-credential".into() };
+    assert_eq!(stage.send(push).await, kept, "a credential that is put back finds what waited for it");
 }
 
 #[tokio::test]

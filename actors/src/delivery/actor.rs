@@ -224,7 +224,7 @@ impl State {
             send::Effect::Forget(device, generation, since) => run(sent(async move {
                 let answer = context.ports.devices.device_forget(device, generation, since).await;
                 if answer == Ok(true) {
-                    tracing::info!(mailbox = %mailbox.smtp, %device, "the provider says that the device is gone: forgotten");
+                    tracing::info!(mailbox = %mailbox.id, %device, "the provider says that the device is gone: forgotten");
                 }
                 Sent::Forgotten
             })),

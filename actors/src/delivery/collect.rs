@@ -120,6 +120,12 @@ impl Collect {
 
     fn page(&mut self, moment: Moment, answer: Result<ChangesPage, SourceError>, settings: &Settings) -> Effect {
         let Some(row) = &self.row else { return failed(Failure::Crashed) };
+        let stands_still = |page: &ChangesPage| !page.complete && page.changes.is_empty() && Some(&page.state) == self.state.as_ref();
+        let answer = match answer {
+            // Asked again at once it would say so for ever.
+            Ok(page) if stands_still(&page) => Err(SourceError::Unavailable { code: "sync_stands_still".into() }),
+            other => other,
+        };
         match answer {
             Ok(page) => {
                 let known_before = row.seeded;

@@ -128,7 +128,7 @@ impl Actor for Watcher {
             SupervisionEvent::ActorTerminated(who, ..) => drop(state.actors.remove(&who.get_id())),
             SupervisionEvent::ActorFailed(who, error) => {
                 metrics::restarts(metrics::Actor::Delivery, 1);
-                tracing::warn!(mailbox = %state.mailbox.smtp, %error, "a delivery failed; what it did not settle is taken up again");
+                tracing::warn!(mailbox = %state.mailbox.id, %error, "a delivery failed; what it did not settle is taken up again");
                 if let Some((number, _)) = state.actors.remove(&who.get_id()) {
                     state.crashed(&myself, number).await?;
                 }

@@ -221,7 +221,10 @@ impl Mailbox {
         let watch = if self.draining { Monotonic::NEVER } else { watch };
         watch.min(match self.collecting {
             Some(running) => running.deadline,
-            None => self.work(settings).map(|(at, _)| at).min().unwrap_or(Monotonic::NEVER),
+            None => {
+                let ask_room = (!self.draining && self.room == Room::None && self.to_seed()).then_some(self.retry_at);
+                self.work(settings).map(|(at, _)| at).chain(ask_room).min().unwrap_or(Monotonic::NEVER)
+            }
         })
     }
 
@@ -296,11 +299,12 @@ impl Mailbox {
             }
         }
         match self.room {
-            Room::None if self.to_seed() && !matches!(self.collecting, Some(Running { work: Work::Seed, .. })) => {
+            Room::None if self.can_seed(now) && !matches!(self.collecting, Some(Running { work: Work::Seed, .. })) => {
                 self.room = Room::Asked;
                 effects.push(Effect::AskRoom);
             }
-            Room::Given if !self.to_seed() => {
+            // One that must wait keeps no other from being seeded: its server may be away for hours.
+            Room::Given if !self.can_seed(now) => {
                 self.room = Room::None;
                 effects.push(Effect::GiveRoom);
             }

@@ -9,6 +9,7 @@ use crate::alarm::Alarm;
 use crate::context::Context;
 use crate::ids::Session;
 use crate::mailbox::state::Input;
+use crate::settings::Settings;
 use crate::shard::directory::Directory;
 use crate::snapshot::Phase;
 use crate::task::Tasks;
@@ -19,6 +20,8 @@ use crate::time::Monotonic;
 const SWEEP: u32 = 500;
 /// How many rows one step of retention removes.
 const RETAIN: u32 = 500;
+/// How many mailboxes without devices one step removes, each with all its rows.
+const RETAIN_MAILBOXES: u32 = 50;
 /// How often the chores are looked at.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -48,13 +51,22 @@ pub enum Chore {
     Retain,
 }
 
+/// Whether a chore left work behind because its step was full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum More {
+    /// Nothing is left.
+    No,
+    /// The next step follows soon: what comes in faster than steps at rest remove must not pile up.
+    Yes,
+}
+
 /// Messages of the chores actor.
 #[derive(Debug)]
 pub enum Message {
     /// Look what is due.
     Tick,
-    /// This chore was done.
-    Done(Chore),
+    /// This chore was done; there is more of it if it took as large a step as it may.
+    Done(Chore, More),
     /// A task ended without an answer: it panicked.
     Vanished,
 }
@@ -87,7 +99,7 @@ impl Actor for Chores {
     async fn handle(&self, myself: ActorRef<Message>, message: Message, state: &mut State) -> Result<(), ActorProcessingErr> {
         match message {
             Message::Tick => state.tick(&myself),
-            Message::Done(chore) => state.done(chore),
+            Message::Done(chore, more) => state.done(chore, more),
             Message::Vanished => return Err("a chore ended without an answer".into()),
         }
         Ok(())
@@ -104,28 +116,29 @@ impl State {
             if at.is_some_and(|at| now >= at) && context.gate.is_open() {
                 self.due[place].1 = None;
                 let begin = self.begin.clone();
-                self.tasks.run(myself, || Message::Vanished, async move {
-                    perform(&begin, chore).await;
-                    Message::Done(chore)
-                });
+                self.tasks.run(myself, || Message::Vanished, async move { Message::Done(chore, perform(&begin, chore).await) });
             }
         }
         self.alarm.set(now, now + TICK, myself, Message::Tick);
     }
 
-    fn done(&mut self, done: Chore) {
-        let settings = &self.begin.context.settings;
-        let rest = match done {
-            Chore::WriteBehind => settings.write_behind,
-            Chore::Sweep => settings.sweep,
-            Chore::Retain => settings.retention_step,
-        };
-        let at = self.begin.context.ports.clock.monotonic() + rest;
+    fn done(&mut self, done: Chore, more: More) {
+        let at = self.begin.context.ports.clock.monotonic() + rest(done, more, &self.begin.context.settings);
         self.due.iter_mut().filter(|(chore, _)| *chore == done).for_each(|(_, due)| *due = Some(at));
     }
 }
 
-async fn perform(begin: &Begin, chore: Chore) {
+/// How long a chore rests after it was done.
+fn rest(done: Chore, more: More, settings: &Settings) -> Duration {
+    match (done, more) {
+        (Chore::Retain, More::Yes) => TICK.min(settings.retention_step),
+        (Chore::Retain, More::No) => settings.retention_step,
+        (Chore::WriteBehind, _) => settings.write_behind,
+        (Chore::Sweep, _) => settings.sweep,
+    }
+}
+
+async fn perform(begin: &Begin, chore: Chore) -> More {
     let Begin { context, directory, session } = begin;
     match chore {
         Chore::WriteBehind => context.committer.flush().await,
@@ -137,19 +150,28 @@ async fn perform(begin: &Begin, chore: Chore) {
             }
             Err(_) => metrics::sweeps(metrics::Outcome::Failed, 1),
         },
-        Chore::Retain => retain(context).await,
+        Chore::Retain => return retain(context).await,
     }
+    More::No
 }
 
-async fn retain(context: &Context) {
-    let (now, settings) = (context.ports.clock.now(), &context.settings);
-    match context.ports.deliveries.retain(now - settings.retention, RETAIN).await {
-        Ok(rows) => metrics::retained_rows(u64::from(rows)),
-        Err(error) => tracing::warn!(%error, "old delivery rows could not be removed; tried again"),
+async fn retain(context: &Context) -> More {
+    let (now, settings, registry) = (context.ports.clock.now(), &context.settings, &context.ports.registry);
+    let rows = context.ports.deliveries.retain(now - settings.retention, RETAIN).await;
+    rows.iter().for_each(|rows| metrics::retained_rows(u64::from(*rows)));
+    let mailboxes = registry.mailbox_retain(now - settings.keep_unwatched, RETAIN_MAILBOXES).await;
+    let lines = registry.audit_retain(now - settings.audit_retention, RETAIN).await;
+    let mut more = More::No;
+    for (what, removed, most) in
+        [("delivery rows", rows, RETAIN), ("mailboxes without devices", mailboxes, RETAIN_MAILBOXES), ("audit lines", lines, RETAIN)]
+    {
+        match removed {
+            Ok(count) if count >= most => more = More::Yes,
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, what, "what is old could not be removed; tried again"),
+        }
     }
-    if let Err(error) = context.ports.registry.mailbox_retain(now - settings.keep_unwatched, RETAIN).await {
-        tracing::warn!(%error, "mailboxes without devices could not be removed; tried again");
-    }
+    more
 }
 
 fn measure(context: &Context) {
@@ -162,4 +184,32 @@ fn measure(context: &Context) {
     metrics::queue_depth(metrics::Queue::Marks, marks as f64);
     metrics::queue_depth(metrics::Queue::Deliveries, context.busy.count() as f64);
     metrics::held_bytes(context.budget.taken() as f64);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::world::World;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_old_is_removed_faster_than_it_came_and_at_rest_by_small_steps() {
+        let mut world = World::new();
+        world.settings.audit_retention = Duration::ZERO;
+        let line = crate::ports::registry_store::AuditLine {
+            at: world.now() - Duration::from_secs(1),
+            who: "k1".into(),
+            what: "GET /x".into(),
+            object: String::new(),
+            status: 200,
+        };
+        for _ in 0..10 * RETAIN {
+            crate::ports::RegistryStore::audit(&world.store, &line).await.expect("it is left");
+        }
+        let began = tokio::time::Instant::now();
+        let _system = world.node(&world.store.process(), 1).await;
+        world.until("all of it is removed", || world.store.read(|model| model.audit.is_empty())).await;
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+        let settings = Settings::default();
+        assert_eq!(rest(Chore::Retain, More::No, &settings), settings.retention_step);
+    }
 }

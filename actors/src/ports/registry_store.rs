@@ -205,6 +205,8 @@ pub trait RegistryStore: Send + Sync + 'static {
     async fn key_revoke(&self, id: &str) -> Result<bool, StoreError>;
     /// Leaves an audit line.
     async fn audit(&self, line: &AuditLine) -> Result<(), StoreError>;
+    /// Audit lines left before `before` are removed, oldest first, at most `limit`; says how many.
+    async fn audit_retain(&self, before: Timestamp, limit: u32) -> Result<u32, StoreError>;
     /// The switch that pauses all sending (also set on a restored copy).
     async fn sending_allow(&self, allowed: bool) -> Result<(), StoreError>;
 }

@@ -161,12 +161,23 @@ fn parts(change: impl FnOnce(&mut ApiSettings)) -> (ApiParts, MemoryStore, Arc<S
         tenants: vec![Tenant::new("acme", &first), Tenant::new("other", &second)],
         metrics_text: Arc::new(|| "postrider_up 1\n".to_owned()),
         fetch: documents.clone(),
+        serves: Arc::new(|channel| &*channel.app != "com.example.unknown"),
     };
     (parts, store, clock, core, documents)
 }
 
 async fn start(change: impl FnOnce(&mut ApiSettings)) -> World {
-    let (parts, store, clock, core, documents) = parts(change);
+    started(parts(change)).await
+}
+
+/// A node that serves the first of the two tenants only.
+async fn start_for_one_tenant() -> World {
+    let mut all = parts(|_| {});
+    all.0.tenants.truncate(1);
+    started(all).await
+}
+
+async fn started((parts, store, clock, core, documents): (ApiParts, MemoryStore, Arc<StillClock>, Arc<Core>, Arc<Documents>)) -> World {
     let scheme = if parts.settings.tls.is_some() { "https" } else { "http" };
     let server = Api::new(parts).bind().unwrap();
     let base = format!("{scheme}://{}", server.public_address().unwrap());

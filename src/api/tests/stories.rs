@@ -95,11 +95,29 @@ async fn why_shows_the_mailbox_its_devices_its_watch_and_what_happened() {
 
 #[tokio::test]
 async fn sending_is_switched_by_administrators() {
-    let world = start(|_| {}).await;
+    let world = start_for_one_tenant().await;
     let admin = world.key("acme", Role::Admin).await;
     world.send(Method::POST, "/v1/admin/sending", &admin, Some(r#"{"allowed":false}"#)).await.is(204);
     assert!(!world.store.read(|model| model.sending_allowed));
     assert_eq!(world.get("/v1/admin/node", &admin).await.is(200).json()["state"], "GOOD");
+}
+
+#[tokio::test]
+async fn nobody_registers_for_pushes_that_could_never_be_sent() {
+    let world = start(|_| {}).await;
+    let key = world.key("acme", Role::DeviceManager).await;
+    let body = r#"{"provider":"apns","app":"com.example.unknown","token":"00ff"}"#;
+    let refused = world.put(PHONE, &key, body).await;
+    assert_eq!(refused.problem(400, "invalid").json()["field"], "app");
+    assert!(world.store.read(|model| model.devices.is_empty()));
+}
+
+#[tokio::test]
+async fn the_administrator_of_one_company_does_not_stop_the_pushes_of_another() {
+    let world = start(|_| {}).await;
+    let admin = world.key("acme", Role::Admin).await;
+    world.send(Method::POST, "/v1/admin/sending", &admin, Some(r#"{"allowed":false}"#)).await.problem(403, "forbidden");
+    assert!(world.store.read(|model| model.sending_allowed));
 }
 
 #[tokio::test]

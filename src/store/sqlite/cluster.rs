@@ -26,7 +26,7 @@ impl ClusterStore for SqliteStore {
         let locked = self.relock(session)?;
         let progress = Progress::default();
         let beat = within(HEARTBEAT, &progress, async {
-            let mut writer = self.database().writer().await;
+            let mut writer = self.database().writer_for_heartbeat().await;
             let mut tx = writer.begin(Durability::Mail, &progress).await?;
             let beat = heartbeat(&mut tx, node, session, users, now).await?;
             if beat.is_some() && locked {

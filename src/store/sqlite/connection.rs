@@ -9,7 +9,7 @@ use std::time::Duration;
 use postrider_actors::ports::StoreError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Executor, Sqlite, SqliteConnection, SqlitePool, Transaction};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::error::{Failure, Stage};
 use crate::telemetry::metrics::{self, Statement};
@@ -32,8 +32,31 @@ pub(super) enum Durability {
 
 /// All connections to one file.
 pub(super) struct Database {
+    /// Where all but heartbeats wait, so that at most one of them stands before a heartbeat.
+    queue: Mutex<()>,
     writer: Mutex<Writer>,
     readers: SqlitePool,
+}
+
+/// A turn at the one connection that writes.
+pub(super) struct Turn<'a> {
+    // Given back before the place in the queue: a heartbeat that waits comes next.
+    writer: MutexGuard<'a, Writer>,
+    #[allow(dead_code, reason = "held for its Drop")]
+    place: Option<MutexGuard<'a, ()>>,
+}
+
+impl Deref for Turn<'_> {
+    type Target = Writer;
+    fn deref(&self) -> &Writer {
+        &self.writer
+    }
+}
+
+impl DerefMut for Turn<'_> {
+    fn deref_mut(&mut self) -> &mut Writer {
+        &mut self.writer
+    }
 }
 
 /// The one connection that writes.
@@ -162,11 +185,19 @@ impl Database {
             .test_before_acquire(false)
             .connect_lazy_with(options.clone().pragma("query_only", "ON"));
         let writer = Writer { options, connection: Some(connection), durability: Some(Durability::Mail), unsettled: false };
-        Ok(Self { writer: Mutex::new(writer), readers: pool })
+        Ok(Self { queue: Mutex::default(), writer: Mutex::new(writer), readers: pool })
     }
 
-    pub(super) async fn writer(&self) -> tokio::sync::MutexGuard<'_, Writer> {
-        self.writer.lock().await
+    /// Waits for a turn to write, first come, first served.
+    pub(super) async fn writer(&self) -> Turn<'_> {
+        let place = self.queue.lock().await;
+        Turn { writer: self.writer.lock().await, place: Some(place) }
+    }
+
+    /// A heartbeat's turn: after whoever writes at the moment, at most one more, and before all others. The gate must not close because a thousand
+    /// commits or registrations wait.
+    pub(super) async fn writer_for_heartbeat(&self) -> Turn<'_> {
+        Turn { writer: self.writer.lock().await, place: None }
     }
 
     pub(super) fn readers(&self) -> &SqlitePool {
@@ -217,5 +248,52 @@ async fn timed<T>(
                 Stage::Committing => StoreError::OutcomeUnknown(text),
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_heartbeat_does_not_wait_behind_those_who_queue_to_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Arc::new(Database::open(&folder.path().join("a.db"), 1, None).await.unwrap());
+        let (came, order) = (Arc::new(AtomicUsize::new(0)), Arc::new(std::sync::Mutex::new(Vec::new())));
+        let writing = database.writer().await;
+        let ordinary = |_| {
+            let (database, came, order) = (database.clone(), came.clone(), order.clone());
+            tokio::spawn(async move {
+                came.fetch_add(1, Ordering::Relaxed);
+                let _turn = database.writer().await;
+                order.lock().unwrap().push("commit");
+                tokio::task::yield_now().await;
+            })
+        };
+        let queued: Vec<_> = (0..100).map(ordinary).collect();
+        while came.load(Ordering::Relaxed) < queued.len() {
+            tokio::task::yield_now().await;
+        }
+        let beat = tokio::spawn({
+            let (database, came, order) = (database.clone(), came.clone(), order.clone());
+            async move {
+                came.fetch_add(1, Ordering::Relaxed);
+                let _turn = database.writer_for_heartbeat().await;
+                order.lock().unwrap().push("heartbeat");
+            }
+        });
+        while came.load(Ordering::Relaxed) <= queued.len() {
+            tokio::task::yield_now().await;
+        }
+        drop(writing);
+        beat.await.unwrap();
+        for task in queued {
+            task.await.unwrap();
+        }
+        let place = order.lock().unwrap().iter().position(|who| *who == "heartbeat").unwrap();
+        assert!(place <= 1, "{place} went before the heartbeat");
     }
 }

@@ -122,6 +122,14 @@ impl RegistryStore for SqliteStore {
         })
     }
 
+    async fn audit_retain(&self, before: Timestamp, limit: u32) -> Result<u32, StoreError> {
+        // Lines are left in the order of their ids, so the oldest are found without an index on their time.
+        let query = sqlx::query("DELETE FROM audit WHERE id IN (SELECT id FROM audit ORDER BY id LIMIT ?2) AND at < ?1");
+        let query = query.bind(before.0).bind(i64::from(limit));
+        let removed = durable!(self, |tx| query.execute(&mut *tx).await?.rows_affected())?;
+        Ok(u32::try_from(removed).unwrap_or(u32::MAX))
+    }
+
     async fn sending_allow(&self, allowed: bool) -> Result<(), StoreError> {
         durable!(self, |tx| {
             sqlx::query("UPDATE cluster SET sending_allowed = ?1").bind(allowed).execute(&mut *tx).await?;

@@ -41,6 +41,15 @@ pub(super) async fn register(connection: &mut SqliteConnection, new: &Registrati
         None => registry_mailboxes::create(connection, &new.tenant, &new.smtp, now).await?,
     };
     registry_mailboxes::begin_watch(connection, mailbox, now).await?;
+    let holder = match holder {
+        // Only its name changed: it stays the row it is, with what is still to be pushed to it.
+        Some((device, of)) if created && of == mailbox => {
+            let query = sqlx::query("UPDATE device SET name = ?2 WHERE device_id = ?1");
+            query.bind(device).bind(&*new.name).execute(&mut *connection).await?;
+            None
+        }
+        holder => holder,
+    };
     if let Some((device, _)) = holder {
         sqlx::query("DELETE FROM device WHERE device_id = ?1").bind(device).execute(&mut *connection).await?;
     }
@@ -48,7 +57,7 @@ pub(super) async fn register(connection: &mut SqliteConnection, new: &Registrati
     let query = query.bind(&*new.app).bind(&*new.token.0).bind(now.0).bind(micros(new.cutoff));
     query.execute(&mut *connection).await?;
     if let Some((device, former)) = holder {
-        // After the insert: a device that only changed its name does not end the watch of its mailbox.
+        // After the insert: a device that takes over a sibling's token does not end the watch of its mailbox.
         devices::ended(connection, former, device, "token_moved", now).await?;
     }
     Ok(Registered::Done { mailbox: postrider_actors::ids::MailboxId(mailbox), shard: shard_of(shard), created })

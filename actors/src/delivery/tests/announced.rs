@@ -143,6 +143,16 @@ fn a_refused_state_is_cleared_and_the_mailbox_is_seeded_anew() {
 }
 
 #[test]
+fn a_server_that_promises_more_and_gives_nothing_is_asked_again_later_and_not_at_once() {
+    let (commits, end, _) = collect(order(Work::Sync), row(), vec![page(vec![], "one", false)], &[]);
+    let code = "sync_stands_still".into();
+    assert_eq!((commits.len(), end), (0, CollectEnd::Failed(Failure::Source(SourceError::Unavailable { code }))));
+    let (commits, end, _) = collect(order(Work::Sync), row(), vec![page(vec![], "two", false), page(vec![], "two", false)], &[]);
+    assert_eq!(commits[0].sync_state, Some(SyncState("two".into())), "what was read before is kept");
+    assert_eq!(end, CollectEnd::Done { announced: 0, more: true, seeded: true, badge_dirty: false });
+}
+
+#[test]
 fn pages_read_before_an_error_are_kept() {
     let trouble = SourceError::Unavailable { code: "busy".into() };
     let (commits, end, pushes) =

@@ -84,6 +84,11 @@ impl Mailbox {
         !self.seeded && matches!(self.watch, Watch::Silent | Watch::Streaming | Watch::Full(_))
     }
 
+    /// Whether a page of old mail could be read at this moment.
+    pub(super) fn can_seed(&self, now: Monotonic) -> bool {
+        self.to_seed() && now >= self.retry_at
+    }
+
     /// All that is to be collected, and when each may begin.
     pub(super) fn work(&self, settings: &Settings) -> impl Iterator<Item = (Monotonic, Work)> {
         let free = !self.draining && self.sending < MOST_SENDING;

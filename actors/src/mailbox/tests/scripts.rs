@@ -230,6 +230,22 @@ fn two_deliveries_may_send_while_a_third_waits() {
 }
 
 #[test]
+fn a_mailbox_that_must_wait_keeps_no_room_from_those_that_could_be_seeded() {
+    check(
+        "start-new -> watch
+         watched -> ask-room
+         room -> seed
+         throttled
+         +99000 alarm
+         due -> ask-room
+         mail -> recent
+         throttled
+         room -> give-room
+         due -> recent ask-room",
+    );
+}
+
+#[test]
 fn a_refused_mailbox_is_parked_and_tried_again_much_later() {
     check(
         "start -> watch sync

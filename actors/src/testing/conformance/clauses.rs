@@ -80,7 +80,8 @@ macro_rules! conformance {
             mailboxes_are_listed_in_pages,
             silent_mailboxes_go_in_steps,
             keys_are_kept,
-            audit_lines_are_taken);
+            audit_lines_are_taken,
+            old_audit_lines_go_in_steps);
     };
     (@clauses $fixture:expr, $port:ident: $($clause:ident),+) => {
         mod $port {

@@ -64,9 +64,12 @@ pub async fn a_token_is_one_per_app(f: &impl Fixture) {
 /// A device that changes only its name stays one device, and its mailbox stays watched.
 pub async fn a_device_may_change_its_name(f: &impl Fixture) {
     let world = World::new(f).await;
+    world.commit(0, vec![world.row(1)]).await;
     register(&world.store, ANNA, "new-name", "token-anna", START + DAY).await;
+    let pending = world.store.pending(world.mailbox).await.unwrap();
+    assert_eq!(pending.iter().map(|row| row.device).collect::<Vec<_>>(), [world.device], "what is still to be pushed goes to it");
     let list = world.store.device_list(&tenant(), &Smtp::new(ANNA)).await.unwrap().unwrap();
-    assert_eq!(list.iter().map(|device| device.name.as_str()).collect::<Vec<_>>(), ["new-name"]);
+    assert_eq!(list.iter().map(|device| (device.name.as_str(), device.device)).collect::<Vec<_>>(), [("new-name", world.device)]);
     assert_eq!(watch_since(&world.store).await, START);
     assert_eq!(world.store.mailbox_retain(Timestamp::NEVER, 10).await.unwrap(), 0);
 }
@@ -256,4 +259,16 @@ pub async fn audit_lines_are_taken(f: &impl Fixture) {
     let line = AuditLine { at: START, who: "k1".into(), what: "DELETE /x".into(), object: "a…".into(), status: 204 };
     store.audit(&line).await.unwrap();
     store.audit(&line).await.unwrap();
+}
+
+/// Audit lines that are old enough go in steps, the oldest first; the others stay.
+pub async fn old_audit_lines_go_in_steps(f: &impl Fixture) {
+    let store = f.store().await;
+    for day in 0..4 {
+        let line = AuditLine { at: START + DAY * day, who: "k1".into(), what: "GET /x".into(), object: String::new(), status: 200 };
+        store.audit(&line).await.unwrap();
+    }
+    let removed = async |limit| store.audit_retain(START + DAY * 3, limit).await.unwrap();
+    assert_eq!(store.audit_retain(START, 10).await.unwrap(), 0);
+    assert_eq!([removed(2).await, removed(2).await, removed(2).await], [2, 1, 0]);
 }

@@ -115,6 +115,14 @@ impl RegistryStore for MemoryStore {
         self.call(Call::Registry, |model, _| model.audit.push(line.clone()))
     }
 
+    async fn audit_retain(&self, before: Timestamp, limit: u32) -> Result<u32, StoreError> {
+        self.call(Call::Registry, |model, _| {
+            let old = model.audit.iter().take(limit as usize).take_while(|line| line.at < before).count();
+            model.audit.drain(..old);
+            u32::try_from(old).unwrap_or(u32::MAX)
+        })
+    }
+
     async fn sending_allow(&self, allowed: bool) -> Result<(), StoreError> {
         self.call(Call::Registry, |model, _| model.sending_allowed = allowed)
     }
@@ -144,7 +152,9 @@ fn register(model: &mut Model, new: &Registration, now: Timestamp) -> Registered
         last_activity: now,
         cutoff: new.cutoff,
     };
-    let id = match own.and_then(|id| Some((id, model.devices.get_mut(&id)?))) {
+    // One that only changed its name stays the row it is, with what is still to be pushed to it.
+    let renamed = holder.filter(|id| own.is_none() && model.devices.get(id).is_some_and(|row| row.mailbox == mailbox));
+    let id = match own.or(renamed).and_then(|id| Some((id, model.devices.get_mut(&id)?))) {
         Some((id, row)) => {
             let moved = row.token != device.token || row.app != device.app || row.provider != device.provider;
             let generation = Generation(row.generation.0 + i64::from(moved));
