@@ -4,6 +4,7 @@
 
 mod answer;
 pub mod code;
+mod connection;
 pub mod lanes;
 pub mod room;
 mod roots;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, USER_AGENT};
+use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use postrider_actors::ports::Clock;
 use postrider_actors::ports::push_sender::{Content, Permit, Push, Verdict};
-use reqwest::{Client, Url};
+use reqwest::Url;
 use tokio::time::Instant;
 
 use super::error::ApnsError;
@@ -16,9 +17,9 @@ use super::payload;
 use super::token::{ProviderToken, ProviderTokens, Token};
 use super::verdict::{self, Reading};
 use crate::config::push as config;
-use crate::http::lanes::{Answer, Failure, Lanes};
+use crate::http::lanes::{Answer, Call, Failure, Lanes};
 use crate::http::room::{NoRoom, Room};
-use crate::http::{ClientOptions, TrustRoots, retry_after};
+use crate::http::{ClientOptions, TrustRoots, USER_AGENT as OURSELVES, retry_after};
 use crate::notification::MAX_PAYLOAD_BYTES;
 use crate::probe::Step;
 use crate::telemetry::metrics;
@@ -47,7 +48,8 @@ pub enum Environment {
 #[derive(Debug)]
 pub struct ApnsSender {
     name: String,
-    devices: Url,
+    /// The part of a device's address before its token.
+    devices: String,
     topic: HeaderValue,
     token: Arc<ProviderToken>,
     lanes: Lanes,
@@ -95,12 +97,13 @@ impl ApnsSender {
             Environment::Production => (&apns.url, "production"),
             Environment::Sandbox => (&apns.sandbox_url, "sandbox"),
         };
+        let (server, devices) = devices_address(url)?;
         Ok(Self {
             name: format!("APNs {place}, tenant {}, app {}", apns.tenant, apns.app),
-            devices: devices_url(url)?,
+            devices,
             topic: topic_header(apns.topic.as_ref().unwrap_or(&apns.app))?,
             token: tokens.of(&apns.team_id, &apns.key_id, &key)?,
-            lanes: Lanes::new(&options, apns.connections)?,
+            lanes: Lanes::new(&options, server, apns.connections).ok_or_else(|| ApnsError::Url(url.clone()))?,
             room: Room::new(apns.in_flight, push.room_timeout),
             timeout: push.timeout,
             clock: ClockHandle(clock),
@@ -158,11 +161,9 @@ impl ApnsSender {
     }
 
     async fn exchange(&self, deadline: Instant, push: &Push, this: &Try) -> Result<Answer, Failure> {
-        let mut url = self.devices.clone();
-        url.set_path(&format!("{}{}", self.devices.path(), push.token.0));
-        let headers = self.headers(push, &this.token);
-        let request = |client: &Client| client.post(url.clone()).headers(headers.clone()).body(this.payload.clone());
-        self.lanes.exchange(deadline, request).await
+        let path = PathAndQuery::try_from(format!("{}{}", self.devices, push.token.0)).expect("a path, letters and digits");
+        let call = Call { path, headers: self.headers(push, &this.token), body: this.payload.clone() };
+        self.lanes.exchange(deadline, &call).await
     }
 
     /// Apple, "Sending notification requests to APNs".
@@ -170,6 +171,7 @@ impl ApnsSender {
         let plain = |text: String| HeaderValue::try_from(text).expect("digits, letters and dashes");
         let mut headers = HeaderMap::with_capacity(10);
         headers.insert(AUTHORIZATION, token.header.clone());
+        headers.insert(USER_AGENT, HeaderValue::from_static(OURSELVES));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(TOPIC, self.topic.clone());
         headers.insert(PUSH_TYPE, HeaderValue::from_static("alert"));
@@ -246,13 +248,16 @@ fn topic_header(topic: &str) -> Result<HeaderValue, ApnsError> {
     HeaderValue::try_from(topic).map_err(|_| ApnsError::Topic(topic.to_owned()))
 }
 
-fn devices_url(base: &str) -> Result<Url, ApnsError> {
+/// The server, and the part of a device's address before its token.
+fn devices_address(base: &str) -> Result<(Authority, String), ApnsError> {
     let wrong = || ApnsError::Url(base.to_owned());
     let url = Url::parse(base).map_err(|_| wrong())?;
     if url.scheme() != "https" {
         return Err(wrong());
     }
-    url.join("/3/device/").map_err(|_| wrong())
+    let devices = url.join("/3/device/").map_err(|_| wrong())?;
+    let server = Authority::try_from(devices.authority()).map_err(|_| wrong())?;
+    Ok((server, devices.path().to_owned()))
 }
 
 fn later(after: Option<Duration>, reason: &str) -> Verdict {

@@ -29,6 +29,8 @@ pub struct Setup {
     pub dir: PathBuf,
     /// Where the API listens; port 0 takes a free one.
     pub listen: std::net::SocketAddr,
+    /// Where administrators and monitoring come in; port 0 takes a free one.
+    pub admin_listen: std::net::SocketAddr,
     /// Further lines, appended to the generated ones: whole sections that are not generated (`[core]`, `[ews]`, `[telemetry]`, ...).
     pub more: String,
 }
@@ -37,7 +39,8 @@ impl Setup {
     /// A node on a free port, with everything else at its default.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), listen: ([127, 0, 0, 1], 0).into(), more: String::new() }
+        let free = ([127, 0, 0, 1], 0).into();
+        Self { dir: dir.to_owned(), listen: free, admin_listen: free, more: String::new() }
     }
 
     /// Writes the secrets and `postrider.toml` into the folder; says where that is.
@@ -55,7 +58,7 @@ impl Setup {
         let at = simulators.endpoints();
         let file = |name: &str| format!("{:?}", self.dir.join(name).display().to_string());
         let mut text = String::new();
-        let (listen, database) = (self.listen, file("postrider.db"));
+        let (listen, admin_listen, database) = (self.listen, self.admin_listen, file("postrider.db"));
         let (ca, p8, fcm, password) = (file("ca.pem"), file("apns.p8"), file("fcm.json"), file("basic-password"));
         let (team, kid, app) = (Credentials::APNS_TEAM, Credentials::APNS_KID, Credentials::APP);
         let user = Credentials::BASIC_USER;
@@ -65,7 +68,7 @@ impl Setup {
             r#"
 [api]
 listen = "{listen}"
-admin_listen = "127.0.0.1:0"
+admin_listen = "{admin_listen}"
 plain_http = true
 address_rate = 1000000
 subject_rate = 1000000

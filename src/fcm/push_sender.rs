@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, HeaderValue};
 use postrider_actors::ports::Clock;
 use postrider_actors::ports::push_sender::{Permit, Push, Verdict};
 use reqwest::Url;
@@ -15,16 +17,16 @@ use super::payload;
 use super::token::{Access, AccessToken, NoToken, ServiceAccount};
 use super::verdict::{self, Reading};
 use crate::config::push as config;
-use crate::http::lanes::{Failure, Lanes};
+use crate::http::lanes::{Call, Failure, Lanes};
 use crate::http::room::{NoRoom, Room};
-use crate::http::{ClientOptions, TrustRoots, client, retry_after};
+use crate::http::{ClientOptions, TrustRoots, USER_AGENT as OURSELVES, client, retry_after};
 use crate::probe::Step;
 use crate::telemetry::metrics;
 
 /// One service account: its connections, its token, its room.
 pub struct FcmSender {
     name: String,
-    messages: Url,
+    messages: PathAndQuery,
     token: AccessToken,
     lanes: Lanes,
     room: Room,
@@ -50,11 +52,12 @@ impl FcmSender {
             keep_alive: Some(push.keep_alive),
             ..ClientOptions::new(TrustRoots::load(&fcm.roots)?)
         };
+        let (server, messages) = messages_address(&fcm.url, &account.project)?;
         Ok(Self {
             name: format!("FCM, tenant {}, app {}", fcm.tenant, fcm.app),
-            messages: messages_url(&fcm.url, &account.project)?,
+            messages,
             token: AccessToken::new(account, client(&options)?, Arc::clone(&clock)),
-            lanes: Lanes::new(&options, fcm.connections)?,
+            lanes: Lanes::new(&options, server, fcm.connections).ok_or_else(|| FcmError::Url(fcm.url.clone()))?,
             room: Room::new(fcm.in_flight, push.room_timeout),
             timeout: push.timeout,
             clock,
@@ -104,14 +107,12 @@ impl FcmSender {
 
     async fn attempt(&self, deadline: Instant, push: &Push, validate_only: bool, access: &Access) -> Reading {
         let body = Bytes::from(payload::payload(push, self.clock.now(), validate_only));
-        let answer = self.lanes.exchange(deadline, |client| {
-            client
-                .post(self.messages.clone())
-                .header(AUTHORIZATION, access.header.clone())
-                .header(CONTENT_TYPE, "application/json; charset=UTF-8")
-                .body(body.clone())
-        });
-        match answer.await {
+        let mut headers = HeaderMap::with_capacity(3);
+        headers.insert(AUTHORIZATION, access.header.clone());
+        headers.insert(USER_AGENT, HeaderValue::from_static(OURSELVES));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));
+        let call = Call { path: self.messages.clone(), headers, body };
+        match self.lanes.exchange(deadline, &call).await {
             Ok(answer) => verdict::read(answer.status.as_u16(), retry_after(&answer.headers, self.clock.now()), &answer.body),
             Err(Failure::NotTaken(reason)) => Reading::Settled(Verdict::Later { after: None, reason }),
             Err(Failure::Unknown(reason)) => Reading::Settled(Verdict::Unknown { reason }),
@@ -183,11 +184,14 @@ fn without_token(error: NoToken) -> Verdict {
     }
 }
 
-fn messages_url(base: &str, project: &str) -> Result<Url, FcmError> {
+/// The server, and the path of the project's messages.
+fn messages_address(base: &str, project: &str) -> Result<(Authority, PathAndQuery), FcmError> {
     let wrong = || FcmError::Url(base.to_owned());
     let url = Url::parse(base).map_err(|_| wrong())?;
     if url.scheme() != "https" {
         return Err(wrong());
     }
-    url.join(&format!("/v1/projects/{project}/messages:send")).map_err(|_| wrong())
+    let messages = url.join(&format!("/v1/projects/{project}/messages:send")).map_err(|_| wrong())?;
+    let server = Authority::try_from(messages.authority()).map_err(|_| wrong())?;
+    Ok((server, PathAndQuery::try_from(messages.path()).map_err(|_| wrong())?))
 }

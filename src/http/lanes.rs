@@ -1,26 +1,32 @@
 //! Several HTTP/2 connections to one server, used by load, on which a request that was provably not processed is repeated and no other.
 //!
-//! Each lane is a client of its own and so a connection of its own. Until a first request on a fresh connection was answered, a lane lets only one through:
+//! Each lane is a connection of its own. Until a first request on a fresh connection was answered, a lane lets only one through:
 //! APNs allows one stream until it has seen a good token, and a server's stream limit is known only then. The limit itself is obeyed by the HTTP/2 layer.
 
-use std::error::Error;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, StatusCode};
-use reqwest::{Client, RequestBuilder};
-use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use super::{ClientOptions, HttpError, HttpVersion, body, client, explain};
+use super::ClientOptions;
+use super::connection::{Connection, Fate, Opener};
 
 /// How often a request that was not processed is tried in all: a connection that closes gracefully costs one, its successor's stream limit another.
 const ATTEMPTS: usize = 6;
-/// Longest answer that is read: answers of push providers are some hundred bytes.
-const MAX_ANSWER_BYTES: usize = 4096;
-/// Longest explanation that is kept of a request that failed.
-const MAX_TOLD: usize = 200;
+
+/// What is asked of a server: a POST.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// What for; the server is the lanes'.
+    pub path: PathAndQuery,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
 
 /// What a server answered.
 #[derive(Debug)]
@@ -43,39 +49,35 @@ pub enum Failure {
 }
 
 /// The connections to one server.
-#[derive(Debug)]
 pub struct Lanes {
+    opener: Opener,
     lanes: Box<[Lane]>,
 }
 
+impl std::fmt::Debug for Lanes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lanes").field("server", &self.opener.authority).field("lanes", &self.lanes).finish()
+    }
+}
+
 impl Lanes {
-    /// Prepares `connections` lanes; nothing is opened before the first request.
-    ///
-    /// # Errors
-    /// When the client library refuses the options.
-    pub fn new(options: &ClientOptions, connections: usize) -> Result<Self, HttpError> {
-        let options = ClientOptions {
-            version: HttpVersion::Http2,
-            // The caller's deadline covers the whole exchange, and repeats are decided here.
-            total_timeout: None,
-            read_timeout: None,
-            repeat_unprocessed: false,
-            ..options.clone()
-        };
-        let lanes: Result<Vec<Lane>, HttpError> = (0..connections.max(1)).map(|_| Ok(Lane::new(client(&options)?))).collect();
-        Ok(Self { lanes: lanes?.into_boxed_slice() })
+    /// Prepares `connections` lanes to `https://authority`; nothing is opened before the first request. `None` if that is no server's address.
+    #[must_use]
+    pub fn new(options: &ClientOptions, authority: Authority, connections: usize) -> Option<Self> {
+        let lanes = (0..connections.max(1)).map(|_| Lane::default()).collect();
+        Some(Self { opener: Opener::new(options, authority)?, lanes })
     }
 
-    /// Sends what `build` makes and reads the answer, by `deadline`. `build` is called again for a repeat.
+    /// Makes a request and reads the answer, by `deadline`.
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn exchange(&self, deadline: Instant, build: impl Fn(&Client) -> RequestBuilder) -> Result<Answer, Failure> {
+    pub async fn exchange(&self, deadline: Instant, call: &Call) -> Result<Answer, Failure> {
         let mut last = Failure::NotTaken("not sent".into());
         for _ in 0..ATTEMPTS {
             let lane = self.least_loaded();
             let _load = lane.load();
-            match lane.exchange(deadline, &build).await {
+            match lane.exchange(&self.opener, deadline, call).await {
                 Err(Attempt::Repeat(reason)) => last = Failure::NotTaken(reason),
                 Err(Attempt::Failed(failure)) => return Err(failure),
                 Ok(answer) => return Ok(answer),
@@ -97,16 +99,12 @@ enum Attempt {
     Failed(Failure),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Lane {
-    client: Client,
     in_flight: AtomicUsize,
-    /// Counts connections that said goodbye, as far as it was noticed.
-    epoch: AtomicU64,
-    /// The epoch, plus one, in which a request was answered with good credentials.
-    warm: AtomicU64,
-    /// Held by the one request that a cold connection carries.
-    first: Mutex<()>,
+    current: Mutex<Option<Arc<Connection>>>,
+    /// Held by the one request that a cold connection carries, while it is opened too.
+    first: tokio::sync::Mutex<()>,
 }
 
 /// Counts a request on its lane for as long as it is under way.
@@ -119,84 +117,68 @@ impl Drop for Load<'_> {
 }
 
 impl Lane {
-    fn new(client: Client) -> Self {
-        Self { client, in_flight: AtomicUsize::new(0), epoch: AtomicU64::new(0), warm: AtomicU64::new(0), first: Mutex::new(()) }
-    }
-
     fn load(&self) -> Load<'_> {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         Load(&self.in_flight)
     }
 
-    fn is_warm(&self) -> bool {
-        self.warm.load(Ordering::Acquire) == self.epoch.load(Ordering::Acquire) + 1
+    fn current(&self) -> MutexGuard<'_, Option<Arc<Connection>>> {
+        // It is whole after any of its operations.
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn exchange(&self, deadline: Instant, build: &impl Fn(&Client) -> RequestBuilder) -> Result<Answer, Attempt> {
-        let mut first = None;
-        if !self.is_warm() {
-            let waited = timeout_at(deadline, self.first.lock()).await;
-            let guard = waited.map_err(|_| Attempt::Failed(Failure::NotTaken("no connection in time".into())))?;
-            first = (!self.is_warm()).then_some(guard);
+    fn open_connection(&self) -> Option<Arc<Connection>> {
+        self.current().as_ref().filter(|connection| connection.is_open()).cloned()
+    }
+
+    async fn exchange(&self, opener: &Opener, deadline: Instant, call: &Call) -> Result<Answer, Attempt> {
+        let warm = || self.open_connection().filter(|connection| connection.is_warm());
+        if let Some(connection) = warm() {
+            return exchange_on(&connection, opener, deadline, call).await;
         }
-        let epoch = self.epoch.load(Ordering::Acquire);
-        let sent = timeout_at(deadline, send(build(&self.client))).await;
-        let result = match sent {
-            Err(_) => Err(Attempt::Failed(Failure::Unknown("no answer in time".into()))),
-            Ok(Err(error)) => Err(fate(&error)),
-            Ok(Ok(answer)) => Ok(answer),
+        let late = || Attempt::Failed(Failure::NotTaken("no connection in time".into()));
+        let first = timeout_at(deadline, self.first.lock()).await.map_err(|_| late())?;
+        if let Some(connection) = warm() {
+            drop(first);
+            return exchange_on(&connection, opener, deadline, call).await;
+        }
+        let connection = match self.open_connection() {
+            Some(connection) => connection,
+            None => {
+                let opened = timeout_at(deadline, opener.open()).await.map_err(|_| late())?;
+                let opened = Arc::new(opened.map_err(|reason| Attempt::Failed(Failure::NotTaken(reason)))?);
+                *self.current() = Some(Arc::clone(&opened));
+                opened
+            }
         };
-        match &result {
-            Ok(answer) if answer.status != StatusCode::FORBIDDEN && answer.status != StatusCode::UNAUTHORIZED => {
-                // Nobody warms the successor of a connection that is leaving: the epoch must still be the same.
-                self.warm.fetch_max(epoch + 1, Ordering::AcqRel);
-            }
-            Err(_) => {
-                // The next connection starts cold; only the first to notice counts.
-                let _ = self.epoch.compare_exchange(epoch, epoch + 1, Ordering::AcqRel, Ordering::Acquire);
-            }
-            Ok(_) => {}
-        }
-        drop(first);
-        result
+        exchange_on(&connection, opener, deadline, call).await
     }
 }
 
-async fn send(request: RequestBuilder) -> Result<Answer, reqwest::Error> {
-    let response = request.send().await?;
-    let (status, headers) = (response.status(), response.headers().clone());
-    // The status has said whether the request was acted on; a body that is too long or breaks off costs only the reason.
-    let body = body(response, MAX_ANSWER_BYTES).await.unwrap_or_default();
-    Ok(Answer { status, headers, body })
-}
-
-/// The causes, bounded and in plain letters: the peer has a say in them, and they are kept with the push.
-fn told(error: &reqwest::Error) -> Arc<str> {
-    let plain = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '_' };
-    explain(error).chars().take(MAX_TOLD).map(plain).collect::<String>().into()
-}
-
-/// Whether a request that failed may have been acted on (RFC 9113, section 6.8 on GOAWAY and 8.7 on retries).
-fn fate(error: &reqwest::Error) -> Attempt {
-    let text = told(error);
-    if error.is_connect() || error.is_builder() {
-        return Attempt::Failed(Failure::NotTaken(text));
-    }
-    let mut cause = error.source();
-    while let Some(this) = cause {
-        // The request never left the queue of a connection that ended.
-        if this.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
-            return Attempt::Repeat(text);
-        }
-        if let Some(h2) = this.downcast_ref::<h2::Error>() {
-            // A stream fails with the peer's GOAWAY only if its number is above the last one that the peer looked at.
-            let left_behind = h2.is_go_away() && h2.is_remote();
-            let refused = h2.is_reset() && h2.is_remote() && h2.reason() == Some(h2::Reason::REFUSED_STREAM);
-            if left_behind || refused {
-                return Attempt::Repeat(text);
+async fn exchange_on(connection: &Connection, opener: &Opener, deadline: Instant, call: &Call) -> Result<Answer, Attempt> {
+    let result = timeout_at(deadline, connection.exchange(&opener.authority, call)).await;
+    match result {
+        Ok(Ok(answer)) => {
+            if !matches!(answer.status, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED) {
+                connection.set_warm(true);
             }
+            Ok(answer)
         }
-        cause = this.source();
+        Ok(Err(fate)) => {
+            // One at a time from here on, until one is answered.
+            connection.set_warm(false);
+            Err(match fate {
+                Fate::LeftBehind(reason) => {
+                    connection.leave();
+                    Attempt::Repeat(reason)
+                }
+                Fate::Refused(reason) => Attempt::Repeat(reason),
+                Fate::Unknown(reason) => Attempt::Failed(Failure::Unknown(reason)),
+            })
+        }
+        Err(_) => {
+            connection.set_warm(false);
+            Err(Attempt::Failed(Failure::Unknown("no answer in time".into())))
+        }
     }
-    Attempt::Failed(Failure::Unknown(text))
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
 
 use super::collect::{self, Collect};
 use super::message::{CollectEnd, Collected, Message, Order, Sent, Work, code};
@@ -15,7 +16,8 @@ use crate::mailbox::journal::{Entry, Journal};
 use crate::mailbox::message::Message as ToMailbox;
 use crate::mailbox::state::Input;
 use crate::ports::delivery_store::{Mark, Settled};
-use crate::ports::mail_source::MailboxRef;
+use crate::ports::mail_source::{MailContent, MailboxRef, SourceError};
+use crate::ports::mailbox_store::Commit;
 use crate::ports::push_sender::{Permit, Push, Verdict};
 use crate::task::Tasks;
 use crate::telemetry::metrics::{self, Reason, Shown, VerdictClass};
@@ -52,11 +54,31 @@ pub struct State {
     begin: Begin,
     collect: Collect,
     sending: Option<Sending>,
+    early: Option<Early>,
     began: Monotonic,
     tasks: Tasks,
     alarm: Alarm,
     #[allow(dead_code, reason = "held for its Drop")]
     at_work: AtWork,
+}
+
+/// What the newest mail shows, read while its rows are committed: most pushes need just that.
+#[derive(Debug)]
+struct Early {
+    asked: Vec<(EventKey, ItemId)>,
+    /// One task; ends when this is dropped.
+    answer: JoinSet<Result<Vec<Option<MailContent>>, SourceError>>,
+}
+
+impl Early {
+    fn begin(context: &Arc<Context>, mailbox: &MailboxRef, commit: &Commit) -> Option<Self> {
+        let newest = commit.rows.first()?;
+        let item = newest.item.clone()?;
+        let (context, mailbox, items) = (context.clone(), mailbox.clone(), [item.clone()]);
+        let mut answer = JoinSet::new();
+        answer.spawn(async move { context.ports.mail.contents(&mailbox, &items).await });
+        Some(Self { asked: vec![(newest.event, item)], answer })
+    }
 }
 
 impl Actor for Delivery {
@@ -68,6 +90,7 @@ impl Actor for Delivery {
         Ok(State {
             collect: Collect::new(begin.mailbox.id, begin.authority, begin.order),
             sending: None,
+            early: None,
             at_work: begin.context.busy.enter(),
             began: begin.context.ports.clock.monotonic(),
             begin,
@@ -158,7 +181,10 @@ impl State {
             collect::Effect::Recipients(events) => {
                 run(boxed(async move { Collected::Recipients(context.ports.devices.recipients(mailbox.id, &events).await) }));
             }
-            collect::Effect::Commit(commit) => run(boxed(async move { Collected::Committed(context.committer.commit(commit).await) })),
+            collect::Effect::Commit(commit) => {
+                self.early = Early::begin(&context, &mailbox, &commit);
+                run(boxed(async move { Collected::Committed(context.committer.commit(commit).await) }));
+            }
             collect::Effect::WriteBehind(commit) => {
                 context.committer.write_behind(commit);
                 let written = Collected::Committed(super::message::CommitAnswer::Matched(Vec::new()));
@@ -204,11 +230,19 @@ impl State {
         let journal = self.begin.journal.clone();
         let mut run = |work| self.tasks.run(myself, || Message::Vanished, work);
         match effect {
-            send::Effect::Contents(asked) => run(sent(async move {
-                let (events, items): (Vec<EventKey>, Vec<ItemId>) = asked.into_iter().unzip();
-                let answer = context.ports.mail.contents(&mailbox, &items).await;
-                Sent::Contents(events, answer)
-            })),
+            send::Effect::Contents(asked) => {
+                let early = self.early.take().filter(|early| early.asked == asked);
+                run(sent(async move {
+                    let (events, items): (Vec<EventKey>, Vec<ItemId>) = asked.into_iter().unzip();
+                    if let Some(mut early) = early
+                        && let Some(Ok(answer)) = early.answer.join_next().await
+                    {
+                        return Sent::Contents(events, answer);
+                    }
+                    let answer = context.ports.mail.contents(&mailbox, &items).await;
+                    Sent::Contents(events, answer)
+                }));
+            }
             send::Effect::Unread => run(sent(async move { Sent::Unread(context.ports.mail.unread(&mailbox).await) })),
             send::Effect::Room(place, channel) => run(sent(async move {
                 if let Some(after) = context.rests(&channel, context.ports.clock.monotonic()) {

@@ -102,7 +102,7 @@ impl Actor for Watcher {
                 }
             }
             Message::Watched(answer) => state.watched(&myself, answer.map(drop)).await?,
-            Message::Place(number, order, place) => state.begin_delivery(&myself, number, order, place).await?,
+            Message::Place(number, order, place) => Box::pin(state.begin_delivery(&myself, number, order, place)).await?,
             Message::Room(room) => {
                 state.room = Some(room);
                 state.step(&myself, Input::Room).await?;
@@ -146,7 +146,8 @@ impl State {
             match effect {
                 Effect::Watch => self.watch(myself),
                 Effect::Unwatch => self.context.ports.mail.unwatch(self.mailbox.id),
-                Effect::Deliver(order) => self.deliver(myself, order).await?,
+                // Boxed, and not part of the future that each idle mailbox keeps.
+                Effect::Deliver(order) => Box::pin(self.deliver(myself, order)).await?,
                 Effect::GiveUp => self.give_up(),
                 Effect::AskRoom => self.ask_room(myself),
                 Effect::GiveRoom => self.room = None,

@@ -323,6 +323,11 @@ impl Ledger {
         counts
     }
 
+    /// Pairs of mail and phone announced so far; costs nothing to ask.
+    pub fn announced(&self) -> u64 {
+        read(&self.totals.announced)
+    }
+
     /// A cheap look at the running totals, for a display.
     pub fn snapshot(&self) -> Snapshot {
         let (from_hint, _) = self.histograms();

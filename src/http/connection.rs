@@ -1,0 +1,238 @@
+//! One HTTP/2 connection to one server: opened within a deadline, kept alive, and precise about what became of a request.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use h2::client::{Connection as Driver, SendRequest};
+use h2::{Ping, PingPong, RecvStream};
+use http::uri::{Authority, Scheme};
+use http::{Request, Uri};
+use hyper_util::client::legacy::connect::HttpConnector;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::sync::Mutex;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tower::Service as _;
+
+use super::lanes::{Answer, Call};
+use super::{ClientOptions, HttpVersion};
+
+/// Longest answer that is read: answers of push providers are some hundred bytes.
+const MAX_ANSWER_BYTES: usize = 4096;
+/// Longest explanation that is kept of a request that failed.
+const MAX_TOLD: usize = 200;
+
+/// What became of a request that has no answer.
+#[derive(Debug)]
+pub(super) enum Fate {
+    /// It was provably not processed, and this connection takes no more.
+    LeftBehind(Arc<str>),
+    /// It was provably not processed; the connection goes on.
+    Refused(Arc<str>),
+    /// It was sent, and what became of it is not known.
+    Unknown(Arc<str>),
+}
+
+/// How connections to one server are opened.
+pub(super) struct Opener {
+    tcp: HttpConnector,
+    tls: TlsConnector,
+    name: ServerName<'static>,
+    address: Uri,
+    pub(super) authority: Authority,
+    connect_timeout: Duration,
+    keep_alive: Option<(Duration, Duration)>,
+}
+
+impl Opener {
+    /// For `https://authority`; `None` if that is no server's address.
+    pub(super) fn new(options: &ClientOptions, authority: Authority) -> Option<Self> {
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let name = ServerName::try_from(host.to_owned()).ok()?;
+        let address = Uri::builder().scheme(Scheme::HTTPS).authority(authority.clone()).path_and_query("/").build().ok()?;
+        let options = ClientOptions { version: HttpVersion::Http2, ..options.clone() };
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(options.keep_alive);
+        tcp.set_connect_timeout(Some(options.connect_timeout));
+        Some(Self {
+            tcp,
+            tls: TlsConnector::from(Arc::new(super::tls(&options))),
+            name,
+            address,
+            authority,
+            connect_timeout: options.connect_timeout,
+            keep_alive: options.keep_alive.map(|interval| (interval, options.keep_alive_timeout)),
+        })
+    }
+
+    /// Opens a connection: name, TCP (addresses of both families), TLS, HTTP/2 at once whatever ALPN says.
+    pub(super) async fn open(&self) -> Result<Connection, Arc<str>> {
+        let opened = tokio::time::timeout(self.connect_timeout, async {
+            let tcp = self.tcp.clone().call(self.address.clone()).await.map_err(|error| told("no connection", &error))?;
+            let tls = self.tls.connect(self.name.clone(), tcp.into_inner()).await;
+            let tls = tls.map_err(|error| told("no connection", &error))?;
+            let handshake = h2::client::Builder::new().enable_push(false).handshake(tls).await;
+            handshake.map_err(|error| told("no connection", &error))
+        });
+        let (requests, driver) = opened.await.map_err(|_| Arc::from("no connection: not in time"))??;
+        let signs = Arc::new(Signs::default());
+        tokio::spawn(drive(driver, self.keep_alive, Arc::clone(&signs)));
+        Ok(Connection { requests: Mutex::new(requests), signs })
+    }
+}
+
+/// What a connection and the task that drives it tell each other.
+#[derive(Debug, Default)]
+struct Signs {
+    /// It takes no more requests.
+    over: AtomicBool,
+    /// Something was answered since this was last looked at.
+    heard: AtomicBool,
+    /// A request was answered with good credentials.
+    warm: AtomicBool,
+}
+
+/// An open connection. It lasts until the peer closes it or ceases to answer; the last request on it is answered though nobody holds it any more.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// Held while a stream is opened, so that at most one request waits inside for the peer's stream limit and the fate of all others is plain.
+    requests: Mutex<SendRequest<Bytes>>,
+    signs: Arc<Signs>,
+}
+
+impl Connection {
+    /// Whether it takes requests, as far as is known.
+    pub(super) fn is_open(&self) -> bool {
+        !self.signs.over.load(Ordering::Acquire)
+    }
+
+    /// Whether a request on it was answered with good credentials, and none failed since.
+    pub(super) fn is_warm(&self) -> bool {
+        self.signs.warm.load(Ordering::Acquire)
+    }
+
+    /// Says so.
+    pub(super) fn set_warm(&self, warm: bool) {
+        self.signs.warm.store(warm, Ordering::Release);
+    }
+
+    /// Makes one request and reads its answer.
+    pub(super) async fn exchange(&self, authority: &Authority, call: &Call) -> Result<Answer, Fate> {
+        // What fails before a stream is open never left.
+        let unsent = |error: h2::Error| Fate::LeftBehind(told("not sent", &error));
+        let request = request(authority, call);
+        let (response, mut body) = {
+            let mut requests = self.requests.lock().await;
+            std::future::poll_fn(|context| requests.poll_ready(context)).await.map_err(unsent)?;
+            requests.send_request(request, call.body.is_empty()).map_err(unsent)?
+        };
+        if !call.body.is_empty() {
+            // An error here is one of the stream, which the answer tells as well.
+            let _ = body.send_data(call.body.clone(), true);
+        }
+        let (head, body) = response.await.map_err(|error| fate(&error))?.into_parts();
+        self.signs.heard.store(true, Ordering::Relaxed);
+        // The status has said whether the request was acted on; a body that is too long or breaks off costs only the reason.
+        let body = read(body).await.unwrap_or_default();
+        Ok(Answer { status: head.status, headers: head.headers, body })
+    }
+
+    /// No request goes out on it from here on.
+    pub(super) fn leave(&self) {
+        self.signs.over.store(true, Ordering::Release);
+    }
+}
+
+fn request(authority: &Authority, call: &Call) -> Request<()> {
+    let mut request = Request::new(());
+    let mut uri = http::uri::Parts::default();
+    uri.scheme = Some(Scheme::HTTPS);
+    uri.authority = Some(authority.clone());
+    uri.path_and_query = Some(call.path.clone());
+    *request.method_mut() = http::Method::POST;
+    *request.uri_mut() = Uri::from_parts(uri).expect("scheme, authority and path make an address");
+    *request.headers_mut() = call.headers.clone();
+    request
+}
+
+/// Drives a connection to its end.
+async fn drive(mut driver: Driver<TlsStream<TcpStream>, Bytes>, keep_alive: Option<(Duration, Duration)>, signs: Arc<Signs>) {
+    let pings = driver.ping_pong();
+    let silent = async {
+        match (pings, keep_alive) {
+            (Some(pings), Some(times)) => until_silent(pings, times, &signs).await,
+            _ => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        ended = driver => if let Err(error) = ended {
+            tracing::debug!(%error, "a connection to a push provider ended");
+        },
+        () = silent => tracing::debug!("a connection to a push provider ceased to answer"),
+    }
+    signs.over.store(true, Ordering::Release);
+}
+
+/// Asks a quiet connection now and then whether it lives; ends when there is no answer.
+async fn until_silent(mut pings: PingPong, (interval, patience): (Duration, Duration), signs: &Signs) {
+    loop {
+        tokio::time::sleep(interval).await;
+        if signs.heard.swap(false, Ordering::Relaxed) {
+            continue;
+        }
+        let pong = tokio::time::timeout(patience, pings.ping(Ping::opaque())).await;
+        if !matches!(pong, Ok(Ok(_))) {
+            return;
+        }
+    }
+}
+
+async fn read(mut body: RecvStream) -> Option<Bytes> {
+    let mut whole = BytesMut::new();
+    while let Some(chunk) = body.data().await {
+        let chunk = chunk.ok()?;
+        // A stream that ended needs no room.
+        let _ = body.flow_control().release_capacity(chunk.len());
+        if whole.len() + chunk.len() > MAX_ANSWER_BYTES {
+            return None;
+        }
+        whole.extend_from_slice(&chunk);
+    }
+    Some(whole.freeze())
+}
+
+/// Whether a request whose stream was opened may have been acted on (RFC 9113, section 6.8 on GOAWAY and 8.7 on retries).
+fn fate(error: &h2::Error) -> Fate {
+    let text = told("the exchange broke", error);
+    // A stream fails with the peer's GOAWAY only if its number is above the last one that the peer looked at.
+    if error.is_go_away() && error.is_remote() {
+        return Fate::LeftBehind(text);
+    }
+    if error.is_reset() && error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM) {
+        return Fate::Refused(text);
+    }
+    Fate::Unknown(text)
+}
+
+/// The causes, bounded and in plain letters: the peer has a say in them, and they are kept with the push.
+fn told(kind: &str, error: &dyn Error) -> Arc<str> {
+    let mut text = format!("{kind}: {error}");
+    let mut cause = error.source();
+    while let Some(this) = cause {
+        let this_text = this.to_string();
+        // Layers that only repeat their cause say nothing.
+        if !text.ends_with(&this_text) {
+            text.push_str(": ");
+            text.push_str(&this_text);
+        }
+        cause = this.source();
+    }
+    let plain = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '_' };
+    text.chars().take(MAX_TOLD).map(plain).collect::<String>().into()
+}
