@@ -29,8 +29,8 @@ use crate::exchange::{Authenticator, Endpoint, Hosts, LocateError, Locator, Trac
 use crate::http::{ClientOptions, HttpError, client};
 use crate::telemetry::metrics;
 
-/// What is believed of a look-up that was refused for good, before it is tried again.
-const REFUSAL_BELIEVED: Duration = Duration::from_secs(300);
+/// How long refused credentials are believed: all mailboxes of a tenant share them, and asked too often a directory locks their account.
+const REFUSED_CREDENTIALS_BELIEVED: Duration = Duration::from_secs(300);
 
 /// A tenant as this edge sees it.
 pub struct Tenant {
@@ -122,8 +122,9 @@ impl AutodiscoverLocator {
         drop(favourites);
         let believe = match &found {
             Ok(_) => self.settings.refresh,
-            Err(LocateError::Unavailable { .. }) => self.settings.failure_refresh,
-            Err(_) => REFUSAL_BELIEVED.min(self.settings.refresh),
+            Err(LocateError::Unauthorized) => REFUSED_CREDENTIALS_BELIEVED.min(self.settings.refresh),
+            // The core parks a mailbox that is refused; when it asks again, it is time to look again.
+            Err(_) => self.settings.failure_refresh,
         };
         (lookup.trace, self.cache.note(mailbox.id, found, believe))
     }

@@ -90,7 +90,7 @@ async fn a_foreign_address_is_refused_and_nothing_is_looked_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_redirect_to_plain_http_or_to_a_foreign_host_is_not_followed() {
+async fn a_redirect_to_plain_http_or_to_a_foreign_host_is_not_followed_and_heals_once_it_is_mended() {
     let world = World::start(IMPATIENT).await;
     let (plain, foreign) = (Trap::set(None).await, Trap::set(None).await);
     let exchange = world.simulators.exchange();
@@ -119,8 +119,13 @@ async fn a_redirect_to_plain_http_or_to_a_foreign_host_is_not_followed() {
     assert_eq!((plain.came(), foreign.came()), (0, 0), "nobody went there");
     assert_eq!(node.live_mailboxes(world.key()).await, Some(1), "the one whose server is where it should be");
 
-    let announced = until(SOON, async || world.simulators.ledger().snapshot().announced == 1).await;
-    assert!(announced, "{}\n{}", world.simulators.ledger().judge(), node.log());
+    for user in &fleet.users[..5] {
+        exchange.redirect(user, None);
+    }
+    world.all_live(&mut node, 6).await;
+    let verdict = world.verdict().await;
+    assert_clean(&verdict, &[&node]);
+    assert_eq!(verdict.announced, 6, "{verdict}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
