@@ -83,6 +83,14 @@ impl Context {
         self.breakers().get(channel).and_then(|breaker| breaker.rests(now))
     }
 
+    /// Whether a push over the channel that was tried before may be read and made again.
+    ///
+    /// # Errors
+    /// How long it has to wait for its turn.
+    pub fn turn(&self, channel: &Channel, now: Monotonic) -> Result<(), Duration> {
+        self.breakers().get_mut(channel).map_or(Ok(()), |breaker| breaker.turn(now, &self.settings))
+    }
+
     /// Passes a verdict by the channel's breaker; "gone" that is not believed becomes "later".
     #[must_use]
     pub fn judge(&self, channel: &Channel, token: &PushToken, now: Monotonic, verdict: Verdict) -> Verdict {

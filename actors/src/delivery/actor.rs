@@ -244,6 +244,9 @@ impl State {
                 }));
             }
             send::Effect::Unread => run(sent(async move { Sent::Unread(context.ports.mail.unread(&mailbox).await) })),
+            send::Effect::Turn(place, channel) => {
+                run(sent(async move { Sent::Turn(place, context.turn(&channel, context.ports.clock.monotonic())) }));
+            }
             send::Effect::Room(place, channel) => run(sent(async move {
                 if let Some(after) = context.rests(&channel, context.ports.clock.monotonic()) {
                     return Sent::Room(place, Err(Verdict::Later { after: Some(after), reason: code("channel_rests") }));

@@ -1,4 +1,5 @@
-//! The breaker against wrong configuration: when too many devices of a channel seem gone and few pushes succeed, nobody is forgotten and the channel rests.
+//! The breaker of a push channel. Against wrong configuration: when too many devices seem gone and few pushes succeed, nobody is forgotten and the channel
+//! rests. Against an outage: while the provider is away, what was tried before is not read again for each try.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,6 +11,8 @@ use crate::time::Monotonic;
 
 /// How many of the last sends are looked at.
 const RECENT: u32 = 64;
+/// So many tries in a row without an answer that settles anything, and the provider is taken to be away.
+const AWAY_AFTER: u32 = 5;
 
 /// What recent sends over one channel (tenant, provider, app) came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +28,10 @@ pub struct Breaker {
     paused_until: Monotonic,
     /// Whether the pause is an alarm (wrong configuration or credentials).
     alarmed: bool,
+    /// Tries in a row that the provider did not settle.
+    unsettled: u32,
+    /// While it is away: when the next push that was tried before may find out whether it is back.
+    probe_at: Monotonic,
 }
 
 /// What is made of a verdict.
@@ -49,8 +56,28 @@ impl Breaker {
         self.alarmed
     }
 
+    /// Whether a push that was tried before may be made again, which takes reading its mail again; else how long that has to wait. While the
+    /// provider is away it may be once in the longest delay between tries; pushes of new mail find out too.
+    ///
+    /// # Errors
+    /// The time that is left.
+    pub fn turn(&mut self, now: Monotonic, settings: &Settings) -> Result<(), Duration> {
+        if let Some(left) = self.rests(now) {
+            return Err(left);
+        }
+        if self.unsettled < AWAY_AFTER {
+            return Ok(());
+        }
+        if now < self.probe_at {
+            return Err(self.probe_at.since(now));
+        }
+        self.probe_at = now + settings.push_retry_max;
+        Ok(())
+    }
+
     /// Notes a verdict and says what is made of it.
     pub fn note(&mut self, now: Monotonic, token: &PushToken, verdict: &Verdict, settings: &Settings) -> Judgement {
+        self.count_unsettled(now, verdict, settings);
         match verdict {
             Verdict::Accepted => {
                 self.push(false);
@@ -79,6 +106,17 @@ impl Breaker {
                 Judgement::Doubted(settings.breaker_pause)
             }
             Verdict::Later { .. } | Verdict::Unknown { .. } | Verdict::Refused { .. } => Judgement::Stands,
+        }
+    }
+
+    fn count_unsettled(&mut self, now: Monotonic, verdict: &Verdict, settings: &Settings) {
+        if !matches!(verdict, Verdict::Later { .. } | Verdict::Unknown { .. }) {
+            self.unsettled = 0;
+            return;
+        }
+        self.unsettled = self.unsettled.saturating_add(1);
+        if self.unsettled == AWAY_AFTER {
+            self.probe_at = now + settings.push_retry_max;
         }
     }
 
@@ -177,6 +215,25 @@ mod tests {
             assert!(matches!(note(&mut breaker, at, 1, &gone()), Judgement::Doubted(_)));
         }
         assert!(!breaker.alarmed());
+    }
+
+    #[test]
+    fn while_a_provider_is_away_one_push_that_was_tried_before_a_minute_finds_out_whether_it_is_back() {
+        let settings = Settings::default();
+        let later = Verdict::Later { after: None, reason: Arc::from("ServiceUnavailable") };
+        let second = |count: i64| Monotonic(count * 1_000_000);
+        let mut breaker = Breaker::default();
+        for at in 0..4 {
+            note(&mut breaker, at, 1, &later);
+        }
+        assert_eq!(breaker.turn(second(1), &settings), Ok(()), "some tries fail in the best of times");
+        note(&mut breaker, 0, 1, &later);
+        assert_eq!(breaker.turn(second(20), &settings), Err(Duration::from_secs(40)));
+        assert_eq!(breaker.turn(second(60), &settings), Ok(()));
+        note(&mut breaker, 60_000_001, 1, &later);
+        assert_eq!(breaker.turn(second(61), &settings), Err(Duration::from_secs(59)), "one at a time");
+        note(&mut breaker, 62_000_000, 2, &Verdict::Accepted);
+        assert_eq!(breaker.turn(second(62), &settings), Ok(()), "it is back");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a delivery is ordered to do, what it is told, and how it reports back to its mailbox.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ids::EventKey;
 use crate::ports::StoreError;
@@ -138,6 +139,8 @@ pub enum Sent {
     Contents(Vec<EventKey>, Result<Vec<Option<MailContent>>, SourceError>),
     /// The unread count.
     Unread(Result<u32, SourceError>),
+    /// Whether a push that was tried before may be read again; else how long that has to wait.
+    Turn(usize, Result<(), Duration>),
     /// Room at the provider, or the verdict that stands in for it.
     Room(usize, Result<Permit, Verdict>),
     /// The device as it is now; `None`: gone.

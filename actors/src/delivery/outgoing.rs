@@ -1,6 +1,6 @@
 //! Pushes to be made: rows of one device under one group; and how rows that were left behind collapse.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{DeliveryId, DeviceId, EventKey, Generation, ItemId};
 use crate::ports::delivery_store::Pending;
@@ -74,13 +74,15 @@ impl Outgoing {
         pushes
     }
 
-    /// The pushes of rows that were left behind. Rows whose tries were definitely not taken collapse into the newest of their device; a row that
-    /// may have been taken keeps its ids.
+    /// The pushes of rows that were left behind and are due. Rows whose tries were definitely not taken collapse into the newest of their device, due or
+    /// not: they wait for the same provider. A row that may have been taken keeps its ids.
     #[must_use]
     pub fn from_pending(rows: &[Pending], recipients: &[Recipient], now: Timestamp) -> Vec<Self> {
         let mut groups: BTreeMap<(DeviceId, EventKey), Self> = BTreeMap::new();
-        for row in rows.iter().filter(|row| row.attempts == 0 || row.next_at <= now) {
-            let push = groups.entry((row.device, row.group)).or_insert_with(|| Self {
+        let mut due: BTreeSet<(DeviceId, EventKey)> = BTreeSet::new();
+        for row in rows {
+            let key = (row.device, row.group);
+            let push = groups.entry(key).or_insert_with(|| Self {
                 device: row.device,
                 generation: row.generation,
                 channel: channel_of(recipients, row.device),
@@ -91,13 +93,18 @@ impl Outgoing {
                 refused: true,
                 expires_at: row.expires_at,
             });
+            if row.attempts == 0 || row.next_at <= now {
+                due.insert(key);
+            }
             push.attempts = push.attempts.max(row.attempts);
             push.refused &= row.refused && row.attempts > 0;
             push.expires_at = push.expires_at.max(row.expires_at);
             push.rows.push(Row { id: row.id, event: row.event, item: row.item.clone(), received_at: row.received_at, count: row.count });
         }
+        let (due, others): (Vec<Self>, Vec<Self>) = groups.into_values().partition(|push| due.contains(&(push.device, push.group)));
+        let along: Vec<Self> = others.into_iter().filter(|push| due.iter().any(|other| other.collapses_with(push))).collect();
         let mut pushes: Vec<Self> = Vec::new();
-        for mut push in groups.into_values() {
+        for mut push in due.into_iter().chain(along) {
             push.rows.sort_by_key(|row| std::cmp::Reverse((row.received_at, row.event)));
             match pushes.iter_mut().find(|other| other.collapses_with(&push)) {
                 Some(other) => other.absorb(push),

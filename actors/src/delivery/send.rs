@@ -39,6 +39,8 @@ pub enum Effect {
     Contents(Vec<(EventKey, ItemId)>),
     /// Read the unread count.
     Unread,
+    /// Ask whether what was tried before may be read again.
+    Turn(usize, Channel),
     /// Wait for room.
     Room(usize, Channel),
     /// Read the device as it is now.
@@ -67,6 +69,10 @@ pub enum Effect {
 
 #[derive(Debug)]
 enum Step {
+    /// Tried before: its turn is to be asked for before anything is read.
+    Waiting,
+    /// Asked for its turn.
+    Turn,
     /// Waits for content, or for the unread count.
     Reading,
     /// Asked for room.
@@ -85,6 +91,13 @@ enum Step {
 struct Flight {
     push: Outgoing,
     step: Step,
+}
+
+impl Flight {
+    fn new(push: Outgoing) -> Self {
+        let step = if push.attempts == 0 { Step::Reading } else { Step::Waiting };
+        Self { push, step }
+    }
 }
 
 #[derive(Debug)]
@@ -148,7 +161,7 @@ impl Sending {
         Self {
             mailbox,
             authority,
-            flights: pushes.into_iter().map(|push| Flight { push, step: Step::Reading }).collect(),
+            flights: pushes.into_iter().map(Flight::new).collect(),
             contents: BTreeMap::new(),
             content_failures: 0,
             content_retry: None,
@@ -196,6 +209,7 @@ impl Sending {
         match input {
             Sent::Contents(asked, answer) => self.contents(moment, &asked, answer, settings),
             Sent::Unread(answer) => self.unread = Unread::Known(answer.ok()),
+            Sent::Turn(place, answer) => self.turn(moment, place, answer, settings),
             Sent::Room(place, Ok(permit)) => self.room(place, permit, &mut effects),
             Sent::Room(place, Err(verdict)) => self.answered(moment, place, verdict, settings, &mut effects),
             Sent::Device(place, answer) => self.device(moment, place, answer, settings, &mut effects),
@@ -206,6 +220,18 @@ impl Sending {
         }
         self.advance(moment, settings, &mut effects);
         effects
+    }
+
+    /// Its turn has come, or the row waits for it without anything having been read.
+    fn turn(&mut self, moment: Moment, place: usize, answer: Result<(), Duration>, settings: &Settings) {
+        let Some(flight) = self.flights.get_mut(place) else { return };
+        match answer {
+            Ok(()) => flight.step = Step::Reading,
+            Err(left) => {
+                let delay = left + self.chance.below(settings.push_retry_max / 2);
+                self.schedule(moment, place, delay, &code("channel_rests"));
+            }
+        }
     }
 
     fn room(&mut self, place: usize, permit: Permit, effects: &mut Vec<Effect>) {
@@ -310,6 +336,12 @@ impl Sending {
             self.flights[place].step = Step::Resting(moment.at + delay);
             return;
         }
+        self.schedule(moment, place, delay, reason);
+    }
+
+    /// Leaves the rows of a push to be read again after a while.
+    fn schedule(&mut self, moment: Moment, place: usize, delay: Duration, reason: &Arc<str>) {
+        let push = &self.flights[place].push;
         let (mailbox, authority, refused, next_at) = (self.mailbox, self.authority, push.refused, moment.now + delay);
         let rows = push.rows.iter();
         self.retries.extend(rows.map(|row| Retry { id: row.id, mailbox, authority, next_at, refused, reason: reason.clone() }));
@@ -364,9 +396,23 @@ impl Sending {
         }
     }
 
+    fn ask_turn(&mut self, place: usize, effects: &mut Vec<Effect>) {
+        let flight = &mut self.flights[place];
+        match &flight.push.channel {
+            Some(channel) => {
+                effects.push(Effect::Turn(place, channel.clone()));
+                flight.step = Step::Turn;
+            }
+            None => self.settle(place, Settled::Superseded, "device_gone"),
+        }
+    }
+
     fn advance(&mut self, moment: Moment, settings: &Settings, effects: &mut Vec<Effect>) {
         let mut wanted: BTreeMap<EventKey, ItemId> = BTreeMap::new();
         for place in 0..self.flights.len() {
+            if matches!(self.flights[place].step, Step::Waiting) {
+                self.ask_turn(place, effects);
+            }
             if matches!(self.flights[place].step, Step::Reading) && !self.over {
                 self.read(moment, place, &mut wanted, settings, effects);
             }

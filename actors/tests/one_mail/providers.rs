@@ -1,9 +1,14 @@
 //! Push providers that are slow, away, or refuse.
 
-use postrider_actors::snapshot::Control;
+use postrider_actors::snapshot::{Control, Phase};
 use postrider_actors::testing::scripted::{Answer, Call};
 
 use super::*;
+
+/// Where a node's snapshot counts the mailboxes of a phase.
+fn phase(of: Phase) -> usize {
+    Phase::ALL.iter().position(|phase| *phase == of).expect("it is one of all")
+}
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_ten_minutes_ends_in_one_push_with_all_hashes() {
@@ -15,6 +20,8 @@ async fn an_outage_of_ten_minutes_ends_in_one_push_with_all_hashes() {
         items.push(world.mail.deliver(ADA));
         world.pass(seconds(60)).await;
     }
+    let read = world.mail.count(ADA, Call::Contents);
+    assert!(read <= 20, "one for each mail, and one a minute at most to find out whether the provider is back: {read}");
     world.push.always(None);
     let began = tokio::time::Instant::now();
     let sent = world.push.until("all are announced", |sent| announced(sent, &items)).await;
@@ -25,6 +32,28 @@ async fn an_outage_of_ten_minutes_ends_in_one_push_with_all_hashes() {
     assert!(began.elapsed() <= seconds(130), "{:?}", began.elapsed());
     world.until("nothing is left", || rows(&world).0 == 0).await;
     assert_eq!(rows(&world).1, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_an_outage_of_ten_minutes_mails_that_wait_are_not_read_again_until_it_is_over() {
+    let world = World::new();
+    let people: Vec<String> = (0..20).map(|number| format!("user{number}@example.com")).collect();
+    for smtp in &people {
+        world.register(smtp, "phone").await;
+    }
+    let (system, _) = world.one(ADA).await;
+    world.until("all are live", || system.node().mailboxes[phase(Phase::Live)] == 21).await;
+    world.push.always(Some(Answer::later(None)));
+    let items: Vec<ItemId> = people.iter().map(|smtp| world.mail.deliver(smtp)).collect();
+    let read = || people.iter().map(|smtp| world.mail.count(smtp, Call::Contents)).sum::<usize>();
+    world.pass(seconds(600)).await;
+    assert!(read() <= 20 + 10, "one for each mail, and one a minute to find out whether the provider is back: {}", read());
+    world.push.always(None);
+    let began = tokio::time::Instant::now();
+    world.push.until("all are announced", |sent| announced(sent, &items)).await;
+    assert!(began.elapsed() <= seconds(180), "{:?}", began.elapsed());
+    assert!(read() <= 50, "{}", read());
+    world.until("nothing is left", || rows(&world) == (0, 20, 0, 0)).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -39,6 +39,7 @@ struct Outside {
     machine: Sending,
     millis: u64,
     gate_open: bool,
+    turn: Result<(), Duration>,
     device: Option<DeviceNow>,
     contents: Vec<(EventKey, Option<MailContent>)>,
     verdicts: Vec<Verdict>,
@@ -58,7 +59,8 @@ impl Outside {
         let machine = Sending::new((MAILBOX, AUTHORITY), pushes, order, at, HoldBudget::new(budget), &Settings::default());
         let (marks, retries, verdicts) = (Vec::new(), Vec::new(), Vec::new());
         let (device, pushes) = (Some(device(1)), Vec::new());
-        Self { machine, millis: 0, gate_open: true, device, contents, verdicts, pushes, asked: 0, marks, retries, forgotten: 0, done: None }
+        let (gate_open, turn) = (true, Ok(()));
+        Self { machine, millis: 0, gate_open, turn, device, contents, verdicts, pushes, asked: 0, marks, retries, forgotten: 0, done: None }
     }
 
     fn now(&self) -> Moment {
@@ -95,6 +97,7 @@ impl Outside {
                 Sent::Contents(asked.into_iter().map(|(event, _)| event).collect(), Ok(answer))
             }
             Effect::Unread => Sent::Unread(Ok(5)),
+            Effect::Turn(place, _) => Sent::Turn(place, self.turn),
             Effect::Room(place, _) => Sent::Room(place, Ok(Permit::unlimited())),
             Effect::Device(place, _) => Sent::Device(place, Ok(self.device.clone())),
             Effect::Send { place, push, .. } => {
@@ -204,6 +207,19 @@ fn repeats_within_a_minute_use_the_content_in_memory_and_then_the_rows_wait() {
 }
 
 #[test]
+fn what_was_tried_before_is_read_when_its_turn_comes_and_not_before() {
+    let tried = || Outgoing { attempts: 3, ..outgoing(1, &[1, 2]) };
+    let mut outside = sent(vec![tried()]);
+    outside.turn = Err(seconds(40));
+    outside.run();
+    assert_eq!((outside.asked, outside.pushes.len(), outside.retries.len()), (0, 0, 2));
+    assert!(outside.retries.iter().all(|retry| retry.refused && retry.next_at >= NOON + seconds(40)));
+    let mut outside = sent(vec![tried()]);
+    outside.run();
+    assert_eq!((outside.asked, outside.pushes.len(), outside.retries.len()), (1, 1, 0));
+}
+
+#[test]
 fn without_room_in_the_budget_content_is_not_held() {
     let mut outside = Outside::new(vec![outgoing(1, &[1])], order(Work::Sync), 100);
     outside.verdicts = vec![later()];
@@ -309,6 +325,10 @@ fn rows_left_behind_collapse_into_the_newest_unless_they_may_have_been_taken() {
     assert_eq!(groups(&never_tried), [(event(2), vec![2]), (event(1), vec![1])], "a crash may have hidden an answer");
     let not_due = [Pending { next_at: NOON + seconds(1), ..pending(1, 1, 1, true) }];
     assert_eq!(groups(&not_due), []);
+    let one_due = [pending(2, 2, 1, true), Pending { next_at: NOON + seconds(1), ..pending(1, 1, 1, true) }];
+    assert_eq!(groups(&one_due), [(event(1), vec![1, 2])], "they wait for the same provider");
+    let one_due = [pending(2, 2, 1, false), Pending { next_at: NOON + seconds(1), ..pending(1, 1, 1, true) }];
+    assert_eq!(groups(&one_due), [(event(2), vec![2])]);
 }
 
 #[test]
