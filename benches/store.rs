@@ -9,7 +9,7 @@ use postrider::store::{Options, SqliteStore};
 use postrider_actors::ids::{
     Authority, DeliveryId, DeviceId, EventKey, Generation, ItemId, MailboxId, NodeId, Session, Smtp, SyncSeq, SyncState, TenantId,
 };
-use postrider_actors::ports::cluster_store::Join;
+use postrider_actors::ports::cluster_store::{Features, Join};
 use postrider_actors::ports::delivery_store::{Mark, Settled};
 use postrider_actors::ports::mailbox_store::{Commit, DeliveryKind, NewDelivery};
 use postrider_actors::ports::push_sender::{Provider, PushToken};
@@ -36,7 +36,17 @@ async fn site(mailboxes: usize) -> Site {
     let now = clock.now();
     let store = SqliteStore::open(&folder.path().join("bench.db"), Options::new(clock)).await.expect("the file opens");
     let (node, session) = (NodeId("bench".into()), Session(1));
-    let join = Join { node: node.clone(), session, max_users: 10_000, version: "0".into(), patience: Duration::from_secs(6) };
+    let join = Join {
+        node: node.clone(),
+        session,
+        weight: 1,
+        max_users: 10_000,
+        features: Features::default(),
+        version: "0".into(),
+        addr: String::new(),
+        patience: Duration::from_secs(6),
+        replaces: None,
+    };
     store.join(&join).await.expect("nobody else is there");
     let mut found = Vec::with_capacity(mailboxes);
     for n in 0..mailboxes {

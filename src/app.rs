@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use postrider_actors::ids::{MailboxId, NodeId, Session, ShardId};
 use postrider_actors::node::state::Ended;
+use postrider_actors::ports::cluster_store::Features;
 use postrider_actors::ports::{Clock, Ports, StoreError};
 use postrider_actors::shard::directory::Directory;
 use postrider_actors::snapshot::{Control, MailboxSnapshot, NodeSnapshot, NodeState};
@@ -123,6 +124,8 @@ impl Node {
             node: NodeId(config.node.name.as_str().into()),
             session: Session(rand::random::<i64>() & i64::MAX),
             version: env!("CARGO_PKG_VERSION").into(),
+            features: Features::parse("ews"),
+            addr: String::new(),
         };
         let system =
             System::start(ports, config.core.settings(), identity, directory).await.map_err(|error| StartError::Core(error.to_string()))?;

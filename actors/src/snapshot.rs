@@ -91,6 +91,12 @@ impl NodeState {
             Self::Bad => "BAD",
         }
     }
+
+    /// Reads what [`NodeState::as_str`] wrote.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Joining, Self::Good, Self::Draining, Self::Left, Self::Bad].into_iter().find(|state| state.as_str() == name)
+    }
 }
 
 /// This node.

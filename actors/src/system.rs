@@ -16,7 +16,7 @@ use crate::node::actor::{Begin as BeginNode, Member, Standing};
 use crate::node::chores::{self, Chores};
 use crate::node::message::Message as ToNode;
 use crate::node::state::{Ended, Input as NodeInput};
-use crate::ports::cluster_store::Join;
+use crate::ports::cluster_store::{Features, Join};
 use crate::ports::{Ports, StoreError};
 use crate::settings::Settings;
 use crate::shard::directory::Directory;
@@ -39,6 +39,10 @@ pub struct Identity {
     pub session: Session,
     /// The version of the program.
     pub version: String,
+    /// What it can do.
+    pub features: Features,
+    /// Where it answers a direct probe (`http://host:port`), empty if nowhere.
+    pub addr: String,
 }
 
 /// The running core.
@@ -62,9 +66,13 @@ impl System {
         let join = Join {
             node: identity.node.clone(),
             session: identity.session,
+            weight: 1,
             max_users: context.settings.max_users,
+            features: identity.features.clone(),
             version: identity.version.clone(),
+            addr: identity.addr.clone(),
             patience: context.settings.observe_dead,
+            replaces: None,
         };
         let joined = Arc::new(AtomicBool::new(false));
         let node = BeginNode { context: context.clone(), directory: directory.clone(), join, joined, standing: standing.clone() };

@@ -18,7 +18,7 @@ use postrider_actors::ids::{
 };
 use postrider_actors::mailbox::message::Message;
 use postrider_actors::mailbox::state::Input;
-use postrider_actors::ports::cluster_store::Join;
+use postrider_actors::ports::cluster_store::{Features, Join};
 use postrider_actors::ports::delivery_store::{Mark, Pending, Retry};
 use postrider_actors::ports::device_store::{DeviceNow, Recipient};
 use postrider_actors::ports::mail_source::{ChangesPage, ItemFacts, MailContent, MailSource, MailboxRef, SourceError, SubscriptionRecord};
@@ -58,7 +58,17 @@ impl Path {
         let clock = Arc::new(SystemClock::default());
         let store = SqliteStore::open(&folder.path().join("bench.db"), Options::new(clock.clone())).await.expect("the file opens");
         let (node, session) = (NodeId("bench".into()), Session(1));
-        let join = Join { node: node.clone(), session, max_users: 100_000, version: "0".into(), patience: Duration::from_secs(6) };
+        let join = Join {
+            node: node.clone(),
+            session,
+            weight: 1,
+            max_users: 100_000,
+            features: Features::default(),
+            version: "0".into(),
+            addr: String::new(),
+            patience: Duration::from_secs(6),
+            replaces: None,
+        };
         store.join(&join).await.expect("nobody else is there");
         let mut found = Vec::with_capacity(mailboxes);
         for number in 0..mailboxes {

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::ids::{Authority, Fence, ShardId};
 use crate::mailbox::state::Input as MailboxInput;
 use crate::ports::StoreError;
-use crate::ports::cluster_store::{Beat, Join, ShardSeen};
+use crate::ports::cluster_store::{Beat, Join, Joined, ShardSeen};
 use crate::shard::actor::{Begin as BeginShard, Keeper};
 use crate::shard::directory::Directory;
 use crate::shard::message::Message as ToShard;
@@ -139,7 +139,7 @@ impl Actor for Member {
 impl State {
     async fn step(&mut self, myself: &ActorRef<Message>, input: Input) -> Result<(), ActorProcessingErr> {
         let context = self.begin.context.clone();
-        if input == Input::Joined(Ok(())) {
+        if let Input::Joined(Ok(Joined::Done { .. })) = input {
             self.begin.joined.store(true, Ordering::Release);
         }
         if let Input::Beaten(_, answer) = &input {
@@ -172,7 +172,8 @@ impl State {
         self.tasks.run(myself, || Message::Vanished, async move {
             let answer = context.ports.cluster.join(&join).await;
             match &answer {
-                Ok(()) => tracing::info!(node = %join.node, "joined"),
+                Ok(Joined::Done { .. }) => tracing::info!(node = %join.node, "joined"),
+                Ok(Joined::Occupied { .. }) => tracing::warn!(node = %join.node, "another process of this name may be alive; waiting"),
                 Err(error) => tracing::error!(node = %join.node, %error, "cannot join"),
             }
             Message::Step(Input::Joined(answer))

@@ -2,7 +2,7 @@
 
 use crate::delivery::retry::{Chance, backoff};
 use crate::ports::StoreError;
-use crate::ports::cluster_store::{Beat, ShardSeen};
+use crate::ports::cluster_store::{Beat, Joined, ShardSeen};
 use crate::settings::Settings;
 use crate::snapshot::NodeState;
 use crate::time::Monotonic;
@@ -11,7 +11,7 @@ use crate::time::Monotonic;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
     /// The answer to [`Effect::Join`].
-    Joined(Result<(), StoreError>),
+    Joined(Result<Joined, StoreError>),
     /// The answer to a heartbeat that was sent at that moment.
     Beaten(Monotonic, Result<Option<Beat>, StoreError>),
     /// Hand over and end: nothing new is begun.
@@ -95,16 +95,16 @@ impl Node {
         effects
     }
 
-    fn joined(&mut self, now: Monotonic, answer: Result<(), StoreError>, settings: &Settings, effects: &mut Vec<Effect>) {
+    fn joined(&mut self, now: Monotonic, answer: Result<Joined, StoreError>, settings: &Settings, effects: &mut Vec<Effect>) {
         self.asking = false;
         match answer {
-            Ok(()) => {
+            Ok(Joined::Done { .. }) => {
                 self.state = NodeState::Good;
                 self.failures = 0;
                 self.next_at = now;
             }
             Err(StoreError::Unusable(why)) => self.end(Ended::Unusable(why), effects),
-            Err(_) => {
+            Ok(Joined::Occupied { .. }) | Err(_) => {
                 self.failures = self.failures.saturating_add(1);
                 self.next_at = now + backoff(self.failures, settings.retry_base, settings.heartbeat, &mut self.chance);
             }
@@ -146,18 +146,36 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::cluster_store::{History, Manner};
     use crate::time::Timestamp;
 
     const SECOND: i64 = 1_000_000;
 
+    fn history() -> History {
+        History { system_id: "test".into(), timeline: 0 }
+    }
+
+    fn joined() -> Joined {
+        Joined::Done { history: history(), now: Timestamp(0), manner: Manner::Embedded }
+    }
+
     fn beat() -> Beat {
-        Beat { hb_seq: 1, assign_ver: 1, sending_allowed: true, now: Timestamp(0), shards: Vec::new() }
+        Beat {
+            hb_seq: 1,
+            state: NodeState::Good,
+            assign_ver: 1,
+            sending_allowed: true,
+            now: Timestamp(0),
+            history: history(),
+            shards: Vec::new(),
+            incoming: Vec::new(),
+        }
     }
 
     fn good() -> Node {
         let mut node = Node::new(1, false);
         assert_eq!(node.step(Monotonic(0), Input::Alarm, &Settings::default()), [Effect::Join]);
-        assert_eq!(node.step(Monotonic(0), Input::Joined(Ok(())), &Settings::default()), [Effect::Beat]);
+        assert_eq!(node.step(Monotonic(0), Input::Joined(Ok(joined())), &Settings::default()), [Effect::Beat]);
         node
     }
 

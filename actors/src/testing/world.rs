@@ -7,6 +7,7 @@ use super::clock::StoppedClock;
 use super::memory::MemoryStore;
 use super::scripted::{Mail, ScriptedMail, ScriptedPush};
 use crate::ids::{ItemId, MailboxId, NodeId, Session, Smtp, TenantId};
+use crate::ports::cluster_store::Features;
 use crate::ports::push_sender::{Provider, PushToken};
 use crate::ports::registry_store::{Registered, Registration};
 use crate::ports::{Clock, Ports, RegistryStore};
@@ -82,7 +83,13 @@ impl World {
             deliveries: store.clone(),
             registry: store,
         };
-        let identity = Identity { node: NodeId(Arc::from("one")), session: Session(session), version: "test".into() };
+        let identity = Identity {
+            node: NodeId(Arc::from("one")),
+            session: Session(session),
+            version: "test".into(),
+            features: Features::default(),
+            addr: String::new(),
+        };
         System::start(ports, self.settings.clone(), identity, directory).await.expect("the root starts")
     }
 

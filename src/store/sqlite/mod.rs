@@ -9,6 +9,7 @@ mod deliveries;
 mod devices;
 mod error;
 mod lock;
+mod look;
 mod mailboxes;
 mod migrate;
 mod names;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use postrider_actors::ids::{Fence, Session};
 use postrider_actors::ports::StoreError;
-use postrider_actors::ports::cluster_store::Join;
+use postrider_actors::ports::cluster_store::{Join, Reason};
 use postrider_actors::time::Timestamp;
 use sqlx::SqliteConnection;
 
@@ -101,7 +101,7 @@ impl SqliteStore {
         let patient = attempt.waited >= join.patience && (attempt.announced || free);
         let step = if dead || patient {
             write_session(&mut tx, join, "GOOD", now).await?;
-            assign(&mut tx, join.session, Some(join.session), if dead { "lock" } else { "patience" }, now).await?;
+            assign(&mut tx, join.session, Some(join.session), Reason::TakeOver, now).await?;
             sqlx::query("UPDATE cluster SET owner_locked = ?1").bind(free).execute(&mut *tx).await?;
             Step::Done
         } else if polite {
@@ -171,11 +171,12 @@ async fn write_session(connection: &mut SqliteConnection, join: &Join, state: &s
         .execute(&mut *connection)
         .await?;
     let query = sqlx::query(
-        "INSERT INTO node (node_id, session, state, hb_at, max_users, version) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+        "INSERT INTO node (node_id, session, state, hb_at, max_users, version, weight, features, addr) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
          ON CONFLICT (node_id) DO UPDATE SET session = excluded.session, state = excluded.state, hb_seq = 0, hb_at = excluded.hb_at, \
-         max_users = excluded.max_users, version = excluded.version, users = 0",
+         max_users = excluded.max_users, version = excluded.version, weight = excluded.weight, features = excluded.features, addr = excluded.addr, users = 0",
     );
     let query = query.bind(&*join.node.0).bind(join.session.0).bind(state).bind(now.0).bind(i64::from(join.max_users)).bind(&*join.version);
+    let query = query.bind(i64::from(join.weight)).bind(join.features.to_string()).bind(&*join.addr);
     query.execute(connection).await?;
     Ok(())
 }
@@ -185,17 +186,26 @@ pub(super) async fn assign(
     connection: &mut SqliteConnection,
     by: Session,
     to: Option<Session>,
-    reason: &str,
+    reason: Reason,
     now: Timestamp,
 ) -> Result<(), Failure> {
     let (version,): (i64,) =
         sqlx::query_as("UPDATE cluster SET assign_ver = assign_ver + 1 RETURNING assign_ver").fetch_one(&mut *connection).await?;
     let epoch = Fence::new(0, version);
     let query = sqlx::query(
-        "INSERT INTO assign_log (ver, by_session, reason, from_session, to_session, epoch, at) \
-         VALUES (?1, ?2, ?3, (SELECT owner_session FROM shard LIMIT 1), ?4, ?5, ?6)",
+        "INSERT INTO assign_log (ver, by_session, reason, from_session, to_session, epoch, at, by_node, from_node, to_node) \
+         SELECT ?1, ?2, ?3, owner, ?4, ?5, ?6, (SELECT node_id FROM node WHERE session = ?2), (SELECT node_id FROM node WHERE session = owner), \
+         (SELECT node_id FROM node WHERE session = ?4) FROM (SELECT (SELECT owner_session FROM shard LIMIT 1) AS owner)",
     );
-    query.bind(version).bind(by.0).bind(reason).bind(to.map(|to| to.0)).bind(epoch.0).bind(now.0).execute(&mut *connection).await?;
+    query
+        .bind(version)
+        .bind(by.0)
+        .bind(reason.as_str())
+        .bind(to.map(|to| to.0))
+        .bind(epoch.0)
+        .bind(now.0)
+        .execute(&mut *connection)
+        .await?;
     sqlx::query("DELETE FROM assign_log WHERE at < ?1").bind((now - LOG_KEPT).0).execute(&mut *connection).await?;
     let query = sqlx::query("UPDATE shard SET owner_session = ?1, epoch = ?2, moved_ver = ?3, target_session = NULL, ready_session = NULL");
     query.bind(to.map(|to| to.0)).bind(epoch.0).bind(version).execute(connection).await?;

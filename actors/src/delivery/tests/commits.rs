@@ -6,7 +6,7 @@ use crate::delivery::fanout;
 use crate::delivery::message::CommitAnswer;
 use crate::gate::Gate;
 use crate::ids::NodeId;
-use crate::ports::cluster_store::{ClusterStore, Join};
+use crate::ports::cluster_store::{ClusterStore, Features, Join};
 use crate::ports::mailbox_store::{Commit, MailboxStore};
 use crate::ports::{Clock, Ports};
 use crate::settings::Settings;
@@ -18,7 +18,17 @@ use crate::testing::world::World;
 async fn owned(world: &World) -> (MailboxId, Authority, Committer) {
     let mailbox = world.register("ada@example.com", "phone").await;
     let (node, session, patience) = (NodeId(Arc::from("one")), Session(1), seconds(6));
-    let join = Join { node: node.clone(), session, max_users: 1, version: "test".into(), patience };
+    let join = Join {
+        node: node.clone(),
+        session,
+        weight: 1,
+        max_users: 1,
+        features: Features::default(),
+        version: "test".into(),
+        addr: String::new(),
+        patience,
+        replaces: None,
+    };
     world.store.join(&join).await.expect("it joins");
     let beat = world.store.beat(&node, session, 0).await.expect("it beats").expect("it is alive");
     let shard = world.store.read(|model| model.mailboxes[&mailbox].shard);

@@ -6,7 +6,7 @@ use super::{Fixture, Store};
 use crate::ids::{
     Authority, DeviceId, EventKey, Generation, ItemId, MailboxId, NodeId, Session, ShardId, Smtp, SyncSeq, SyncState, TenantId,
 };
-use crate::ports::cluster_store::{Beat, Join};
+use crate::ports::cluster_store::{Beat, Features, Join};
 use crate::ports::mailbox_store::{Commit, Committed, DeliveryKind, NewDelivery};
 use crate::ports::push_sender::{Provider, PushToken};
 use crate::ports::registry_store::{Registered, Registration};
@@ -38,7 +38,17 @@ pub fn node() -> NodeId {
 /// A joining node.
 #[must_use]
 pub fn join(session: i64, patience: Duration) -> Join {
-    Join { node: node(), session: Session(session), max_users: 10_000, version: "1".into(), patience }
+    Join {
+        node: node(),
+        session: Session(session),
+        weight: 1,
+        max_users: 10_000,
+        features: Features::default(),
+        version: "1".into(),
+        addr: String::new(),
+        patience,
+        replaces: None,
+    }
 }
 
 /// A heartbeat that must be answered.

@@ -1,66 +1,64 @@
-//! Membership and ownership in memory, in the manner of the embedded database: whoever comes later takes everything over.
-
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+//! Membership, ownership and moves in memory: each method one transaction on the model.
 
 use async_trait::async_trait;
 
-use super::{Call, Fault, MemoryStore, Model, NodeRow, NodeState};
+use super::{Call, Fault, MemoryStore, Model, NodeRow, shared};
 use crate::ids::{Authority, Fence, NodeId, Session, ShardId};
-use crate::ports::cluster_store::{AdoptedShard, Beat, ClusterStore, Join, OwnedMailbox, ShardSeen};
+use crate::ports::cluster_store::{
+    AdoptedShard, AssignLine, Beat, ClusterStore, ClusterView, Depth, History, Incoming, Join, Joined, Manner, OwnedMailbox, PlanCommit,
+    Reason, ShardSeen,
+};
 use crate::ports::error::StoreError;
 use crate::ports::mail_source::MailboxRef;
-
-const POLL: Duration = Duration::from_millis(50);
+use crate::snapshot::NodeState;
+use crate::time::Timestamp;
 
 #[async_trait]
 impl ClusterStore for MemoryStore {
-    async fn join(&self, join: &Join) -> Result<(), StoreError> {
+    async fn join(&self, join: &Join) -> Result<Joined, StoreError> {
+        if self.read(|model| model.manner) == Manner::Shared {
+            return self.call(Call::Join, |model, now| shared::join(model, join, now))?;
+        }
         let fault = self.faults().take(Call::Join);
         if let Some(Fault::Before(error)) = fault {
             return Err(error);
         }
-        let mut announced = false;
-        let mut waited = Duration::ZERO;
-        let seen = self.read(rival);
-        loop {
-            match self.join_step(join, &mut announced, waited, seen) {
-                Step::Done => break,
-                Step::Refused(why) => return Err(StoreError::Unavailable(why.into())),
-                Step::Wait => {
-                    tokio::time::sleep(POLL).await;
-                    waited += POLL;
-                }
-            }
-        }
+        self.join_embedded(join).await?;
         match fault {
             Some(Fault::After(error)) => Err(error),
-            _ => Ok(()),
+            _ => Ok(Joined::Done {
+                history: self.read(|model| model.database.clone()),
+                now: self.shared.clock.now(),
+                manner: Manner::Embedded,
+            }),
         }
+    }
+
+    async fn enter(&self, node: &NodeId, session: Session) -> Result<bool, StoreError> {
+        self.call(Call::Enter, |model, _| shared::enter(model, node, session))
     }
 
     async fn beat(&self, node: &NodeId, session: Session, users: u32) -> Result<Option<Beat>, StoreError> {
         self.call(Call::Beat, |model, now| {
-            let row = model.nodes.get_mut(node).filter(|row| row.session == session && row.state == NodeState::Good);
-            let Some(row) = row else {
-                if self.session.load(Ordering::Relaxed) == session.0 {
-                    // Somebody else announced himself or took over: let go, so that he need not wait.
-                    self.evicted.store(true, Ordering::Relaxed);
-                    self.unlock(model);
-                }
-                return None;
+            if model.manner == Manner::Shared {
+                shared::check(model)?;
+            }
+            let live = |state| matches!(state, NodeState::Joining | NodeState::Good | NodeState::Draining);
+            let joining_counts = model.manner == Manner::Shared;
+            let row = model.nodes.get_mut(node).filter(|row| row.session == session && live(row.state));
+            let Some(row) = row.filter(|row| joining_counts || row.state != NodeState::Joining) else {
+                self.let_go(model, session);
+                return Ok(None);
             };
             row.hb_seq += 1;
+            row.hb_at = now;
             row.users = users;
-            let hb_seq = row.hb_seq;
-            if model.lock.is_none() {
-                model.lock = Some(self.process);
-                model.owner_locked = true;
+            let (hb_seq, state) = (row.hb_seq, row.state);
+            if model.manner == Manner::Embedded {
+                self.relock(model);
             }
-            let ours = model.shards.iter().filter(|(_, row)| row.owner == Some(session));
-            let shards = ours.map(|(shard, row)| ShardSeen { shard: *shard, epoch: row.epoch, change_seq: row.change_seq }).collect();
-            Some(Beat { hb_seq, assign_ver: model.assign_ver, sending_allowed: model.sending_allowed, now, shards })
-        })
+            Ok(Some(seen(model, session, (hb_seq, state), now)))
+        })?
     }
 
     async fn shard_adopt(&self, shard: ShardId, authority: Authority) -> Result<Option<AdoptedShard>, StoreError> {
@@ -71,114 +69,202 @@ impl ClusterStore for MemoryStore {
         self.call(Call::ShardReload, |model, _| adopt(model, shard, authority))
     }
 
-    async fn leave(&self, node: &NodeId, session: Session) -> Result<(), StoreError> {
-        self.call(Call::Leave, |model, _| {
-            let owns = model.shards.values().any(|shard| shard.owner == Some(session));
-            if owns {
-                assign(model, None);
-                model.owner_locked = true;
+    async fn shard_peek(&self, shard: ShardId, session: Session) -> Result<Option<AdoptedShard>, StoreError> {
+        self.call(Call::Peek, |model, _| {
+            let row = model.shards.get(&shard).filter(|row| row.target.is_some_and(|target| target.session == session));
+            row.map(|row| row.change_seq).map(|change_seq| AdoptedShard { change_seq, mailboxes: watched(model, shard) })
+        })
+    }
+
+    async fn shards_ready(&self, session: Session, shards: &[ShardId]) -> Result<(), StoreError> {
+        self.call(Call::Ready, |model, _| shared::ready(model, session, shards))
+    }
+
+    async fn hand_over(&self, session: Session, shards: &[(ShardId, Fence)]) -> Result<Vec<ShardId>, StoreError> {
+        self.call(Call::HandOver, |model, now| shared::hand_over(model, session, shards, now))
+    }
+
+    async fn reclaim(&self, session: Session) -> Result<(), StoreError> {
+        self.call(Call::Reclaim, |model, now| {
+            if model.alive(session) {
+                let ours: Vec<ShardId> =
+                    model.shards.iter().filter(|(_, row)| row.owner == Some(session)).map(|(shard, _)| *shard).collect();
+                reassign_keeping_targets(model, &ours, session, now);
             }
-            if let Some(row) = model.nodes.get_mut(node).filter(|row| row.session == session && row.state == NodeState::Good) {
+        })
+    }
+
+    async fn drain(&self, node: &NodeId) -> Result<bool, StoreError> {
+        self.call(Call::Drain, |model, _| {
+            let row = model.nodes.get_mut(node).filter(|row| matches!(row.state, NodeState::Good | NodeState::Draining));
+            row.map(|row| row.state = NodeState::Draining).is_some()
+        })
+    }
+
+    async fn leave(&self, node: &NodeId, session: Session) -> Result<(), StoreError> {
+        self.call(Call::Leave, |model, now| {
+            let owned: Vec<ShardId> = model.shards.iter().filter(|(_, row)| row.owner == Some(session)).map(|(shard, _)| *shard).collect();
+            if !owned.is_empty() {
+                reassign(model, &owned, session, |_| None, Reason::Leave, now);
+            }
+            let live = |row: &&mut NodeRow| {
+                row.session == session && matches!(row.state, NodeState::Good | NodeState::Draining | NodeState::Joining)
+            };
+            if let Some(row) = model.nodes.get_mut(node).filter(live) {
                 row.state = NodeState::Left;
             }
-            if self.session.load(Ordering::Relaxed) == session.0 {
-                self.unlock(model);
+            self.farewell(model, session, !owned.is_empty());
+        })
+    }
+
+    async fn view(&self, depth: Depth) -> Result<ClusterView, StoreError> {
+        self.call(Call::View, |model, now| shared::view(model, depth, now))
+    }
+
+    async fn lead(&self, session: Session, seen: Option<Session>) -> Result<bool, StoreError> {
+        self.call(Call::Lead, |model, _| {
+            let good = model.nodes.values().any(|row| row.session == session && row.state == NodeState::Good);
+            let takes = model.manner == Manner::Shared && good && model.leader == seen;
+            if takes {
+                model.leader = Some(session);
             }
+            takes
+        })
+    }
+
+    async fn plan_commit(&self, plan: &PlanCommit) -> Result<Option<i64>, StoreError> {
+        self.call(Call::Plan, |model, now| shared::plan_commit(model, plan, now))
+    }
+
+    async fn require(&self, feature: &str) -> Result<(), StoreError> {
+        self.call(Call::Require, |model, _| {
+            model.assign_ver += 1;
+            for row in model.shards.values_mut() {
+                row.requires = crate::ports::cluster_store::Features::parse(&format!("{},{feature}", row.requires));
+            }
+        })
+    }
+
+    async fn assign_log(&self, limit: u32) -> Result<Vec<AssignLine>, StoreError> {
+        self.call(Call::AssignLog, |model, _| model.assign_log.iter().rev().take(limit as usize).cloned().collect())
+    }
+
+    async fn accept_database(&self) -> Result<History, StoreError> {
+        self.call(Call::Accept, |model, _| {
+            if model.accepted != model.database {
+                model.accepted = model.database.clone();
+                model.sending_allowed = false;
+            }
+            model.database.clone()
         })
     }
 }
 
-enum Step {
-    Done,
-    Wait,
-    Refused(&'static str),
-}
-
-/// Who else is there: his session and heartbeat, to see whether he moves.
-fn rival(model: &Model) -> Option<(Session, i64)> {
-    let live = |row: &&NodeRow| matches!(row.state, NodeState::Good | NodeState::Joining);
-    model.nodes.values().find(live).map(|row| (row.session, row.hb_seq))
-}
-
-impl MemoryStore {
-    fn join_step(&self, join: &Join, announced: &mut bool, waited: Duration, seen: Option<(Session, i64)>) -> Step {
-        let mut model = self.model();
-        let model = &mut *model;
-        let free = model.lock.is_none_or(|holder| holder == self.process);
-        if *announced && model.nodes.get(&join.node).is_none_or(|row| row.session != join.session) {
-            return Step::Refused("another process announced itself meanwhile");
-        }
-        let claimed = rival(model).is_some_and(|(session, _)| {
-            session != join.session && model.nodes.values().any(|row| row.session == session && row.state == NodeState::Joining)
-        });
-        let evicted = self.evicted.load(Ordering::Relaxed) || (claimed && model.lock == Some(self.process));
-        let dead = free && model.owner_locked && !(evicted && claimed);
-        if dead || (waited >= join.patience && (*announced || free)) {
-            take_over(model, join);
-            if free {
-                model.lock = Some(self.process);
-            }
-            model.owner_locked = free;
-            self.evicted.store(false, Ordering::Relaxed);
-            self.session.store(join.session.0, Ordering::Relaxed);
-            return Step::Done;
-        }
-        if evicted {
-            return if rival(model) != seen || waited >= join.patience {
-                Step::Refused("another process has taken the database over and is alive")
-            } else {
-                Step::Wait
-            };
-        }
-        if !*announced {
-            announce(model, join, NodeState::Joining);
-            *announced = true;
-        }
-        Step::Wait
+/// A node's row at its joining.
+pub(super) fn node_row(join: &Join, state: NodeState, now: Timestamp) -> NodeRow {
+    NodeRow {
+        session: join.session,
+        state,
+        hb_seq: 0,
+        hb_at: now,
+        users: 0,
+        weight: join.weight,
+        max_users: join.max_users,
+        features: join.features.clone(),
+        version: join.version.clone(),
+        addr: join.addr.clone(),
     }
 }
 
-/// Writes the session down, so that nobody else's heartbeat goes on.
-fn announce(model: &mut Model, join: &Join, state: NodeState) {
-    for row in model.nodes.values_mut().filter(|row| row.state != NodeState::Left) {
-        row.state = NodeState::Bad;
-    }
-    model.nodes.insert(join.node.clone(), NodeRow { session: join.session, state, hb_seq: 0, users: 0 });
-}
-
-fn take_over(model: &mut Model, join: &Join) {
-    announce(model, join, NodeState::Good);
-    assign(model, Some(join.session));
-}
-
-fn assign(model: &mut Model, owner: Option<Session>) {
+/// Gives shards to owners under one new epoch; `to` is asked by place.
+pub(super) fn reassign(
+    model: &mut Model,
+    shards: &[ShardId],
+    by: Session,
+    to: impl Fn(usize) -> Option<Session>,
+    reason: Reason,
+    now: Timestamp,
+) {
     model.assign_ver += 1;
-    let epoch = Fence::new(0, model.assign_ver);
-    for shard in model.shards.values_mut() {
-        shard.owner = owner;
-        shard.epoch = epoch;
+    let version = model.assign_ver;
+    for (place, shard) in shards.iter().enumerate() {
+        assign_one(model, (version, by), *shard, to(place), reason, now);
+    }
+}
+
+fn reassign_keeping_targets(model: &mut Model, shards: &[ShardId], session: Session, now: Timestamp) {
+    let targets: Vec<_> = shards.iter().map(|shard| model.shards[shard].target).collect();
+    reassign(model, shards, session, |_| Some(session), Reason::Reclaim, now);
+    for (shard, target) in shards.iter().zip(targets) {
+        if let Some(row) = model.shards.get_mut(shard) {
+            row.target = target;
+        }
+    }
+}
+
+/// Gives one shard to an owner as a part of the change of ownership `version`.
+pub(super) fn assign_one(model: &mut Model, by: (i64, Session), shard: ShardId, to: Option<Session>, reason: Reason, now: Timestamp) {
+    log(model, by, shard, to, reason, now);
+    let epoch = Fence::new(model.database.timeline, by.0);
+    if let Some(row) = model.shards.get_mut(&shard) {
+        row.owner = to;
+        row.epoch = epoch;
+        row.target = None;
+    }
+}
+
+/// Leaves a line in the assignment log.
+pub(super) fn log(model: &mut Model, (ver, by): (i64, Session), shard: ShardId, to: Option<Session>, reason: Reason, at: Timestamp) {
+    let name = |session: Session| model.nodes.iter().find(|(_, row)| row.session == session).map(|(node, _)| node.clone());
+    let from = model.shards.get(&shard).and_then(|row| row.owner).and_then(name);
+    let (by, to) = (name(by), to.and_then(name));
+    let epoch = Fence::new(model.database.timeline, ver);
+    model.assign_log.push(AssignLine { ver, by, reason: reason.as_str().into(), shard: Some(shard), from, to, epoch, at });
+}
+
+fn seen(model: &Model, session: Session, (hb_seq, state): (i64, NodeState), now: Timestamp) -> Beat {
+    let ours = model.shards.iter().filter(|(_, row)| row.owner == Some(session));
+    let shards = ours.map(|(shard, row)| ShardSeen { shard: *shard, epoch: row.epoch, change_seq: row.change_seq, target: row.target });
+    let coming = model.shards.iter().filter_map(|(shard, row)| {
+        let target = row.target.filter(|target| target.session == session)?;
+        Some(Incoming { shard: *shard, epoch: row.epoch, ready: target.ready })
+    });
+    Beat {
+        hb_seq,
+        state,
+        assign_ver: model.assign_ver,
+        sending_allowed: model.sending_allowed,
+        now,
+        history: model.database.clone(),
+        shards: shards.collect(),
+        incoming: coming.collect(),
     }
 }
 
 fn adopt(model: &mut Model, shard: ShardId, authority: Authority) -> Option<AdoptedShard> {
-    let row = *model.shards.get(&shard)?;
+    let row = model.shards.get(&shard)?;
     if row.owner != Some(authority.session) || row.epoch != authority.fence || !model.alive(authority.session) {
         return None;
     }
-    let Model { mailboxes, devices, deliveries, .. } = model;
-    let mut owned = Vec::new();
-    for (id, row) in mailboxes.iter_mut().filter(|(_, row)| row.shard == shard) {
+    let change_seq = row.change_seq;
+    for row in model.mailboxes.values_mut().filter(|row| row.shard == shard) {
         row.authority = Some(authority);
-        if devices.values().any(|device| device.mailbox == *id) {
-            owned.push(OwnedMailbox {
-                mailbox: MailboxRef { id: *id, tenant: row.tenant.clone(), smtp: row.smtp.clone() },
-                seeded: row.seeded,
-                badge_dirty: row.badge_dirty,
-                pending: deliveries.values().any(|d| d.mailbox == *id && d.settled.is_none()),
-                announced_until: row.announced_until,
-            });
-        }
     }
+    Some(AdoptedShard { change_seq, mailboxes: watched(model, shard) })
+}
+
+/// The mailboxes of the shard that have a device, recently active first.
+fn watched(model: &Model, shard: ShardId) -> Vec<OwnedMailbox> {
+    let of = model.mailboxes.iter().filter(|(id, row)| row.shard == shard && model.devices_of(**id).next().is_some());
+    let mut owned: Vec<OwnedMailbox> = of
+        .map(|(id, row)| OwnedMailbox {
+            mailbox: MailboxRef { id: *id, tenant: row.tenant.clone(), smtp: row.smtp.clone() },
+            seeded: row.seeded,
+            badge_dirty: row.badge_dirty,
+            pending: model.deliveries.values().any(|d| d.mailbox == *id && d.settled.is_none()),
+            announced_until: row.announced_until,
+        })
+        .collect();
     owned.sort_by_key(|mailbox| (std::cmp::Reverse(mailbox.announced_until), mailbox.mailbox.id));
-    Some(AdoptedShard { change_seq: row.change_seq, mailboxes: owned })
+    owned
 }

@@ -1,22 +1,26 @@
 //! All stores in memory: one plain model behind a lock, with the refusals of the SQL stores, and hooks for tests.
 //!
-//! It behaves like the embedded database: one owner of all shards, a lock that the process holds, takeover by the process that comes later.
+//! It behaves like the embedded database (one owner of all shards, a lock that the process holds, takeover by the process that comes later) or,
+//! made by [`MemoryStore::cluster`], like one that many nodes share.
 
 mod cluster;
 mod deliveries;
 mod devices;
+mod embedded;
 mod faults;
 mod mailboxes;
 mod model;
 mod registry;
+mod shared;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use faults::{Call, Fault};
-pub use model::{CommitRecord, DeliveryRow, DeviceRow, MailboxRow, Model, NodeRow, NodeState, ShardRow};
+pub use model::{CommitRecord, DeliveryRow, DeviceRow, MailboxRow, Model, NodeRow, ShardRow};
 
 use crate::ports::Clock;
+use crate::ports::cluster_store::Manner;
 use crate::ports::error::StoreError;
 use crate::time::Timestamp;
 
@@ -51,7 +55,18 @@ impl MemoryStore {
     /// An empty store of that many shards.
     #[must_use]
     pub fn with_shards(clock: Arc<dyn Clock>, shards: u16) -> Self {
-        let shared = Shared { model: Mutex::new(Model::new(shards)), faults: Mutex::default(), processes: AtomicU64::new(1), clock };
+        Self::made(clock, Manner::Embedded, shards)
+    }
+
+    /// An empty store of that many shards that many nodes share.
+    #[must_use]
+    pub fn cluster(clock: Arc<dyn Clock>, shards: u16) -> Self {
+        Self::made(clock, Manner::Shared, shards)
+    }
+
+    fn made(clock: Arc<dyn Clock>, manner: Manner, shards: u16) -> Self {
+        let shared =
+            Shared { model: Mutex::new(Model::new(manner, shards)), faults: Mutex::default(), processes: AtomicU64::new(1), clock };
         Self { shared: Arc::new(shared), process: 0, session: Arc::default(), evicted: Arc::default() }
     }
 

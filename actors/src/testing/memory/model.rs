@@ -8,28 +8,17 @@ use crate::ids::{
     Authority, DeliveryId, DeviceId, EventKey, Fence, Generation, ItemId, MailboxId, NodeId, Session, ShardId, Smtp, SyncSeq, SyncState,
     TenantId,
 };
+use crate::ports::cluster_store::{AssignLine, Features, History, Manner, Target};
 use crate::ports::delivery_store::Settled;
 use crate::ports::mail_source::SubscriptionRecord;
 use crate::ports::mailbox_store::DeliveryKind;
 use crate::ports::push_sender::{Provider, PushToken};
 use crate::ports::registry_store::{ApiKey, AuditLine};
+use crate::snapshot::NodeState;
 use crate::time::Timestamp;
 
 /// How long a mailbox without devices keeps its state and its `watch_since`.
 pub(super) const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// Where a node stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NodeState {
-    /// Announced; it does not own anything yet.
-    Joining,
-    /// It owns.
-    Good,
-    /// Its session ended against its will, for ever.
-    Bad,
-    /// It left by itself.
-    Left,
-}
 
 /// A row of `node`.
 #[derive(Debug, Clone)]
@@ -40,12 +29,24 @@ pub struct NodeRow {
     pub state: NodeState,
     /// Heartbeats so far.
     pub hb_seq: i64,
+    /// When the last one was.
+    pub hb_at: Timestamp,
     /// Users as it said last.
     pub users: u32,
+    /// Its share of the load.
+    pub weight: u32,
+    /// How many users it may own.
+    pub max_users: u32,
+    /// What it can do.
+    pub features: Features,
+    /// Its program's version.
+    pub version: String,
+    /// Where it answers a probe.
+    pub addr: String,
 }
 
 /// A row of `shard`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ShardRow {
     /// Who owns it.
     pub owner: Option<Session>,
@@ -53,6 +54,10 @@ pub struct ShardRow {
     pub epoch: Fence,
     /// How often its membership changed.
     pub change_seq: i64,
+    /// To whom it is to be handed over.
+    pub target: Option<Target>,
+    /// What its owner must be able to do.
+    pub requires: Features,
 }
 
 /// A row of `mailbox`.
@@ -166,6 +171,16 @@ pub struct CommitRecord {
 /// All tables.
 #[derive(Debug, Clone)]
 pub struct Model {
+    /// Whether one process owns everything or many share.
+    pub manner: Manner,
+    /// Which database this is, and how often it was promoted.
+    pub database: History,
+    /// The database that was accepted.
+    pub accepted: History,
+    /// Who leads.
+    pub leader: Option<Session>,
+    /// Changes of ownership, in order.
+    pub assign_log: Vec<AssignLine>,
     /// Grows with each change of ownership.
     pub assign_ver: i64,
     /// The switch that pauses all sending.
@@ -198,13 +213,19 @@ pub struct Model {
 }
 
 impl Model {
-    pub(super) fn new(shards: u16) -> Self {
-        let shard = ShardRow { owner: None, epoch: Fence(0), change_seq: 0 };
+    pub(super) fn new(manner: Manner, shards: u16) -> Self {
+        let shard = ShardRow { owner: None, epoch: Fence(0), change_seq: 0, target: None, requires: Features::default() };
+        let database = History { system_id: "memory".into(), timeline: u32::from(manner == Manner::Shared) };
         Self {
+            manner,
+            accepted: database.clone(),
+            database,
+            leader: None,
+            assign_log: Vec::new(),
             assign_ver: 0,
             sending_allowed: true,
             nodes: BTreeMap::new(),
-            shards: (0..shards).map(|id| (ShardId(id), shard)).collect(),
+            shards: (0..shards).map(|id| (ShardId(id), shard.clone())).collect(),
             mailboxes: BTreeMap::new(),
             addresses: BTreeMap::new(),
             devices: BTreeMap::new(),
@@ -226,7 +247,7 @@ impl Model {
 
     /// Whether the session is one that may act: known, and neither replaced, judged nor gone.
     pub(super) fn alive(&self, session: Session) -> bool {
-        self.nodes.values().any(|node| node.session == session && node.state == NodeState::Good)
+        self.nodes.values().any(|node| node.session == session && matches!(node.state, NodeState::Good | NodeState::Draining))
     }
 
     /// The mailbox, if it carries the authority.
