@@ -12,6 +12,7 @@ use crate::delivery::breaker::{Breaker, Judgement};
 use crate::delivery::commit::Committer;
 use crate::delivery::message::Moment;
 use crate::gate::Gate;
+use crate::places::Places;
 use crate::ports::Ports;
 use crate::ports::push_sender::{Channel, Provider, PushToken, Verdict};
 use crate::settings::Settings;
@@ -32,7 +33,7 @@ pub struct Context {
     /// Content that may be held.
     pub budget: Arc<HoldBudget>,
     /// Room for collections.
-    pub collections: Arc<Semaphore>,
+    pub collections: Arc<Places>,
     /// Room for seeding.
     pub seedings: Arc<Semaphore>,
     /// When the next mailbox may begin to be watched.
@@ -58,7 +59,7 @@ impl Context {
         let committer = Committer::start(&ports, gate.clone(), &settings);
         Arc::new(Self {
             budget: HoldBudget::new(settings.hold_bytes),
-            collections: Arc::new(Semaphore::new(settings.collections)),
+            collections: Places::new(settings.collections),
             seedings: Arc::new(Semaphore::new(settings.seedings)),
             pace: Pace::new(settings.adopt_rate),
             phases: Phases::default(),

@@ -21,7 +21,9 @@ use postrider_actors::mailbox::state::Input;
 use postrider_actors::ports::cluster_store::{Features, Join};
 use postrider_actors::ports::delivery_store::{Mark, Pending, Retry};
 use postrider_actors::ports::device_store::{DeviceNow, Recipient};
-use postrider_actors::ports::mail_source::{ChangesPage, ItemFacts, MailContent, MailSource, MailboxRef, SourceError, SubscriptionRecord};
+use postrider_actors::ports::mail_source::{
+    BackEnd, ChangesPage, ItemFacts, MailContent, MailSource, MailboxRef, SourceError, SubscriptionRecord,
+};
 use postrider_actors::ports::mailbox_store::{Commit, DeliveryKind, NewDelivery};
 use postrider_actors::ports::registry_store::{Registered, Registration};
 use postrider_actors::ports::{Clock, ClusterStore, DeliveryStore, DeviceStore, MailboxStore, Ports, RegistryStore, StoreError};
@@ -264,6 +266,9 @@ impl MailSource for Hand {
         Err(SourceError::SubscriptionsFull)
     }
     fn unwatch(&self, _: MailboxId) {}
+    fn back_end(&self, mailbox: &MailboxRef) -> BackEnd {
+        BackEnd(mailbox.tenant.0.clone())
+    }
     async fn changes(&self, _: &MailboxRef, _: Option<&SyncState>) -> Result<ChangesPage, SourceError> {
         Err(SourceError::SyncStateLost)
     }

@@ -43,6 +43,12 @@ impl Cache {
         self.state().entries.get(&mailbox).filter(|(_, until)| *until > now).map(|(known, _)| known.clone())
     }
 
+    /// The endpoint that is known, fresh or not.
+    #[must_use]
+    pub fn known(&self, mailbox: MailboxId) -> Option<Arc<Endpoint>> {
+        self.state().entries.get(&mailbox).and_then(|(known, _)| known.clone().ok())
+    }
+
     /// Notes an answer for a while. A failure to answer does not replace an endpoint that was known: that is believed a little longer.
     pub fn note(&self, mailbox: MailboxId, answer: Known, believe: Duration) -> Known {
         let mut state = self.state();

@@ -171,6 +171,10 @@ impl Locator for AutodiscoverLocator {
         }
     }
 
+    fn known(&self, mailbox: &MailboxRef) -> Option<Arc<Endpoint>> {
+        self.cache.known(mailbox.id)
+    }
+
     fn forget(&self, mailbox: &MailboxRef) {
         self.cache.forget(mailbox.id);
     }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use postrider_actors::ids::{ItemId, MailboxId, SyncState, TenantId};
 use postrider_actors::ports::Clock;
 use postrider_actors::ports::mail_source::{
-    ChangesPage, HintSink, ItemFacts, MailContent, MailSource, MailboxRef, SourceError, SubscriptionRecord,
+    BackEnd, ChangesPage, HintSink, ItemFacts, MailContent, MailSource, MailboxRef, SourceError, SubscriptionRecord,
 };
 use postrider_actors::time::Timestamp;
 
@@ -186,6 +186,13 @@ impl MailSource for EwsMailSource {
         let left = self.watching.groups().leave(mailbox);
         self.watching.end_later(left);
         self.seeding().remove(&mailbox);
+    }
+
+    /// The origin of its EWS address; before that is known, its mail domain, whose autodiscover is to be asked.
+    fn back_end(&self, mailbox: &MailboxRef) -> BackEnd {
+        let place = self.watching.locator.known(mailbox).map(|endpoint| endpoint.url.origin().ascii_serialization());
+        let place = place.unwrap_or_else(|| mailbox.smtp.domain().to_owned());
+        BackEnd(format!("{} {place}", mailbox.tenant).into())
     }
 
     async fn changes(&self, mailbox: &MailboxRef, state: Option<&SyncState>) -> Result<ChangesPage, SourceError> {

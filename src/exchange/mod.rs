@@ -69,6 +69,9 @@ pub trait Locator: Send + Sync + 'static {
     /// [`LocateError`].
     async fn locate(&self, mailbox: &MailboxRef) -> Result<Arc<Endpoint>, LocateError>;
 
+    /// Where a mailbox is served as far as is known, fresh or not; nobody is asked.
+    fn known(&self, mailbox: &MailboxRef) -> Option<Arc<Endpoint>>;
+
     /// Forgets what is known of a mailbox: it may have moved.
     fn forget(&self, mailbox: &MailboxRef);
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
 use super::collect::{self, Collect};
@@ -15,6 +14,7 @@ use crate::ids::{Authority, EventKey, ItemId};
 use crate::mailbox::journal::{Entry, Journal};
 use crate::mailbox::message::Message as ToMailbox;
 use crate::mailbox::state::Input;
+use crate::places::Place;
 use crate::ports::delivery_store::{Mark, Settled};
 use crate::ports::mail_source::{MailContent, MailboxRef, SourceError};
 use crate::ports::mailbox_store::Commit;
@@ -45,7 +45,7 @@ pub struct Begin {
     /// The mailbox's memory.
     pub journal: Arc<Journal>,
     /// Its place among the node's collections; given back when the collection ended.
-    pub place: Option<OwnedSemaphorePermit>,
+    pub place: Option<Place>,
 }
 
 /// The state of a delivery.

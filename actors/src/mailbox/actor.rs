@@ -16,6 +16,7 @@ use crate::context::{Context, Counted};
 use crate::delivery::actor::{self as delivery, Delivery};
 use crate::delivery::message::{CollectEnd, Failure, Message as ToDelivery, Order, Work, code};
 use crate::ids::Authority;
+use crate::places::Place;
 use crate::ports::cluster_store::OwnedMailbox;
 use crate::ports::mail_source::{MailboxRef, SourceError};
 use crate::snapshot::MailboxSnapshot;
@@ -210,15 +211,12 @@ impl State {
         self.number = self.number.wrapping_add(1);
         let number = self.number;
         self.deliveries.insert(number, true);
-        let rooms = self.context.collections.clone();
-        let room = if order.work == Work::Seed { self.room.take() } else { rooms.clone().try_acquire_owned().ok() };
-        if let Some(room) = room {
-            return self.begin_delivery(myself, number, order, room).await;
+        let (places, back_end) = (self.context.collections.clone(), self.context.ports.mail.back_end(&self.mailbox));
+        let room = if order.work == Work::Seed { self.room.take().map(Place::from) } else { None };
+        if let Some(place) = room.or_else(|| places.try_take(back_end.clone())) {
+            return self.begin_delivery(myself, number, order, place).await;
         }
-        self.tasks.run(myself, || Message::Vanished, async move {
-            let place = rooms.acquire_owned().await.expect("the node's places are never closed");
-            Message::Place(number, order, place)
-        });
+        self.tasks.run(myself, || Message::Vanished, async move { Message::Place(number, order, places.take(back_end).await) });
         Ok(())
     }
 
@@ -227,7 +225,7 @@ impl State {
         myself: &ActorRef<Message>,
         number: u32,
         order: Order,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) -> Result<(), ActorProcessingErr> {
         // Given up while it waited for room.
         if !self.deliveries.contains_key(&number) {

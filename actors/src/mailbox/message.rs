@@ -5,6 +5,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::state::Input;
 use crate::delivery::message::Order;
+use crate::places::Place;
 use crate::ports::mail_source::{SourceError, SubscriptionRecord};
 use crate::snapshot::MailboxSnapshot;
 
@@ -16,7 +17,7 @@ pub enum Message {
     /// The answer of the mail source to a request to watch.
     Watched(Result<SubscriptionRecord, SourceError>),
     /// There is a place for this delivery among the node's collections.
-    Place(u32, Order, OwnedSemaphorePermit),
+    Place(u32, Order, Place),
     /// There is room among the mailboxes that are seeded.
     Room(OwnedSemaphorePermit),
     /// A delivery reports; which of them by its number.

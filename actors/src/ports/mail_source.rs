@@ -37,6 +37,10 @@ impl fmt::Debug for SubscriptionRecord {
     }
 }
 
+/// A server, as far as the adapter tells servers apart: what is asked of one waits when it hangs, and does not when another does.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackEnd(pub Arc<str>);
+
 /// What a stream or webhook said about a mailbox since the last hint, folded together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hint {
@@ -189,6 +193,9 @@ pub trait MailSource: Send + Sync + 'static {
 
     /// Leaves the stream and ends the subscription at the server, in the adapter's own time. Never fails; a mailbox that is not watched is ignored.
     fn unwatch(&self, mailbox: MailboxId);
+
+    /// Which server serves the mailbox, by what is known at this moment: nobody is asked.
+    fn back_end(&self, mailbox: &MailboxRef) -> BackEnd;
 
     /// The next page of changes after `state` (from the very beginning if none), at most 512.
     async fn changes(&self, mailbox: &MailboxRef, state: Option<&SyncState>) -> Result<ChangesPage, SourceError>;

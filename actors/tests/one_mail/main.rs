@@ -13,6 +13,8 @@ use std::time::Duration;
 use postrider_actors::ids::EventKey;
 use postrider_actors::ids::ItemId;
 use postrider_actors::ports::delivery_store::Settled;
+use postrider_actors::snapshot::{Control, Phase};
+use postrider_actors::system::System;
 use postrider_actors::testing::scripted::Sent;
 use postrider_actors::testing::world::World;
 
@@ -35,6 +37,12 @@ fn hashes(items: &[&ItemId]) -> Vec<EventKey> {
 fn announced(sent: &[Sent], items: &[ItemId]) -> bool {
     let told: Vec<EventKey> = sent.iter().filter(|sent| sent.accepted()).flat_map(|sent| sent.push.hashes.clone()).collect();
     items.iter().all(|item| told.contains(&EventKey::of_item(item)))
+}
+
+/// How many mailboxes of a node are live.
+fn live(system: &System) -> u32 {
+    let counted = Phase::ALL.into_iter().zip(system.node().mailboxes);
+    counted.filter(|(phase, _)| *phase == Phase::Live).map(|(_, count)| count).sum()
 }
 
 /// Rows of the store: pending, and settled in each way.

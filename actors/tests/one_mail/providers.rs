@@ -1,14 +1,9 @@
 //! Push providers that are slow, away, or refuse.
 
-use postrider_actors::snapshot::{Control, Phase};
+use postrider_actors::snapshot::Control;
 use postrider_actors::testing::scripted::{Answer, Call};
 
 use super::*;
-
-/// Where a node's snapshot counts the mailboxes of a phase.
-fn phase(of: Phase) -> usize {
-    Phase::ALL.iter().position(|phase| *phase == of).expect("it is one of all")
-}
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_of_ten_minutes_ends_in_one_push_with_all_hashes() {
@@ -42,7 +37,7 @@ async fn in_an_outage_of_ten_minutes_mails_that_wait_are_not_read_again_until_it
         world.register(smtp, "phone").await;
     }
     let (system, _) = world.one(ADA).await;
-    world.until("all are live", || system.node().mailboxes[phase(Phase::Live)] == 21).await;
+    world.until("all are live", || live(&system) == 21).await;
     world.push.always(Some(Answer::later(None)));
     let items: Vec<ItemId> = people.iter().map(|smtp| world.mail.deliver(smtp)).collect();
     let read = || people.iter().map(|smtp| world.mail.count(smtp, Call::Contents)).sum::<usize>();

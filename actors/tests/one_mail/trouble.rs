@@ -26,6 +26,30 @@ async fn without_room_for_a_subscription_the_mailbox_is_polled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_hangs_keeps_no_mail_from_the_mailboxes_of_another() {
+    let mut world = World::new();
+    world.settings.collections = 8;
+    let hung: Vec<String> = (0..20).map(|number| format!("user{number}@hung.example")).collect();
+    for smtp in &hung {
+        world.register(smtp, "phone").await;
+    }
+    let (system, _) = world.one(ADA).await;
+    world.until("all are live", || live(&system) == 21).await;
+    world.pass(seconds(5)).await;
+    world.mail.hang("hung.example", true);
+    let items: Vec<ItemId> = hung.iter().map(|smtp| world.mail.deliver(smtp)).collect();
+    for _ in 0..20 {
+        world.pass(seconds(10)).await;
+        let began = tokio::time::Instant::now();
+        let item = world.mail.deliver(ADA);
+        world.push.until("she is told", |sent| announced(sent, std::slice::from_ref(&item))).await;
+        assert!(began.elapsed() < seconds(1), "{:?}", began.elapsed());
+    }
+    world.mail.hang("hung.example", false);
+    world.push.until("the others are told when their server is back", |sent| announced(sent, &items)).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_permanent_refusal_parks_the_mailbox_and_much_later_it_is_tried_again() {
     let world = World::new();
     world.mail.fail(ADA, Call::Watch, Some(SourceError::Refused { code: "ErrorNonExistentMailbox".into() }));

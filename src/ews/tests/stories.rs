@@ -1,6 +1,6 @@
 //! What happens when nothing goes wrong: mail is hinted at, read, counted; watches begin and end.
 
-use postrider_actors::ports::mail_source::{Change, Hint, MailSource, SourceError};
+use postrider_actors::ports::mail_source::{BackEnd, Change, Hint, MailSource, SourceError};
 use postrider_actors::time::Timestamp;
 
 use super::harness::{Company, Different, mailbox, until};
@@ -29,6 +29,17 @@ async fn a_mail_is_hinted_at_found_by_the_sync_and_read() {
     let since = company.source.received_since(&mailbox(1), Timestamp(0), 10).await.unwrap();
     assert_eq!(since.iter().map(|facts| &facts.item).collect::<Vec<_>>(), [&item]);
     company.no_misuse();
+}
+
+#[tokio::test]
+async fn mailboxes_of_one_server_are_of_one_back_end_and_what_is_not_found_yet_is_of_its_domain() {
+    let company = Company::usual().await;
+    assert_eq!(company.source.back_end(&mailbox(1)), BackEnd("corp corp.example".into()));
+    company.drain(1, None).await;
+    company.drain(2, None).await;
+    let origin = company.server.base_url();
+    assert_eq!(company.source.back_end(&mailbox(1)), BackEnd(format!("corp {origin}").into()));
+    assert_eq!(company.source.back_end(&mailbox(2)), company.source.back_end(&mailbox(1)));
 }
 
 #[tokio::test]

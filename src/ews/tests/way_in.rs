@@ -57,6 +57,10 @@ impl Locator for At {
         Ok(Arc::clone(&self.0))
     }
 
+    fn known(&self, _: &MailboxRef) -> Option<Arc<Endpoint>> {
+        Some(Arc::clone(&self.0))
+    }
+
     fn forget(&self, _: &MailboxRef) {}
 
     async fn trace(&self, _: &MailboxRef) -> (Vec<TraceStep>, Result<Arc<Endpoint>, LocateError>) {

@@ -1,6 +1,6 @@
 //! A mail server that does what a test tells it, and a node's way to it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,9 +11,12 @@ use super::inbox::{Inbox, Mail};
 use crate::ids::{ItemId, MailboxId, SyncState};
 use crate::ports::Clock;
 use crate::ports::mail_source::{
-    ChangesPage, Hint, HintSink, ItemFacts, MailContent, MailSource, MailboxRef, SourceError, SubscriptionRecord,
+    BackEnd, ChangesPage, Hint, HintSink, ItemFacts, MailContent, MailSource, MailboxRef, SourceError, SubscriptionRecord,
 };
 use crate::time::{Monotonic, Timestamp};
+
+/// How long a call to a server that hangs takes.
+const HANGING: Duration = Duration::from_secs(1_800);
 
 /// The kinds of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +54,8 @@ struct Server {
     broken: BTreeMap<(String, Call), SourceError>,
     /// Whose hints are lost on the way.
     deaf: BTreeMap<String, bool>,
+    /// Mail domains whose servers take requests and do not answer.
+    hung: BTreeSet<String>,
     /// Whose calls panic.
     cursed: BTreeMap<String, bool>,
     asked: Vec<Asked>,
@@ -85,6 +90,13 @@ impl ScriptedMail {
     /// From here on every call takes that long.
     pub fn latency(&self, latency: Duration) {
         self.lock().latency = latency;
+    }
+
+    /// From here on the server of a mail domain takes requests and does not answer them before half an hour, or it answers again.
+    pub fn hang(&self, domain: &str, hang: bool) {
+        let mut server = self.lock();
+        server.hung.retain(|other| other != domain);
+        server.hung.extend(hang.then(|| domain.to_owned()));
     }
 
     /// Whether folder events carry the unread count.
@@ -240,6 +252,9 @@ impl ScriptedSource {
         let smtp = mailbox.smtp.as_str().to_owned();
         let latency = self.mail.lock().latency;
         tokio::time::sleep(latency / 2).await;
+        if self.mail.lock().hung.contains(mailbox.smtp.domain()) {
+            tokio::time::sleep(HANGING).await;
+        }
         let answer = {
             let mut server = self.mail.lock();
             let at = self.mail.clock.monotonic();
@@ -277,6 +292,10 @@ impl MailSource for ScriptedSource {
             mail.hint(smtp.as_str(), Hint::StreamOpened);
         });
         Ok(record)
+    }
+
+    fn back_end(&self, mailbox: &MailboxRef) -> BackEnd {
+        BackEnd(mailbox.smtp.domain().into())
     }
 
     fn unwatch(&self, mailbox: MailboxId) {
