@@ -7,6 +7,7 @@ pub mod gate;
 pub mod ids;
 pub mod mailbox;
 pub mod node;
+pub mod placement;
 pub mod places;
 pub mod ports;
 pub mod settings;
