@@ -48,6 +48,8 @@ const SLEEPERS: &[&str] = &[
     "actors/tests/ractor.rs",
     // The heartbeat of a process of its own, until it is put out.
     "tests/store/processes.rs",
+    // A server gets ready in a file, which is looked at again and again.
+    "tests/postgres/server.rs",
 ];
 
 /// One source file.
