@@ -11,7 +11,6 @@ use tokio::sync::watch;
 use crate::context::Context;
 use crate::ids::{MailboxId, NodeId, Session, ShardId};
 use crate::mailbox::message::Message as ToMailbox;
-use crate::mailbox::state::Input as MailboxInput;
 use crate::node::actor::{Begin as BeginNode, Member, Standing};
 use crate::node::chores::{self, Chores};
 use crate::node::message::Message as ToNode;
@@ -101,7 +100,7 @@ impl System {
     /// Finishes what is under way, at most until the deadline, writes what waits, leaves and stops. What was not finished is found again by the next owner.
     pub async fn drain(&self, deadline: Duration) {
         self.tell_node(ToNode::Step(NodeInput::Drain));
-        self.directory.tell_all(&MailboxInput::Drain);
+        self.directory.drain();
         if tokio::time::timeout(deadline, self.context.busy.none()).await.is_err() {
             tracing::warn!(
                 left = self.context.busy.count(),
@@ -222,7 +221,10 @@ impl Actor for Root {
         if !node && who.get_id() != state.chores.get_id() {
             return Ok(());
         }
-        let context = &state.begin.0.context;
+        let BeginNode { context, directory, .. } = &state.begin.0;
+        if node {
+            directory.strike_out(None).into_iter().for_each(|mailbox| context.ports.mail.unwatch(mailbox));
+        }
         let now = Monotonic(0) + state.began.elapsed();
         let delay = state.restarts[usize::from(node)].failed(now, &context.settings);
         metrics::restarts(if node { metrics::Actor::Node } else { metrics::Actor::Chores }, 1);

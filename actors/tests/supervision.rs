@@ -5,6 +5,7 @@ use std::time::Duration;
 use postrider_actors::ids::{EventKey, ItemId};
 use postrider_actors::snapshot::Control;
 use postrider_actors::testing::clock::NervousClock;
+use postrider_actors::testing::memory::{Call, Fault};
 use postrider_actors::testing::scripted::Sent;
 use postrider_actors::testing::world::World;
 
@@ -85,6 +86,22 @@ async fn a_mailbox_whose_source_always_panics_delays_nobody_else() {
     let mailbox = world.store.read(|model| model.addresses.iter().find(|((_, smtp), _)| smtp.as_str() == people[0]).map(|(_, id)| *id));
     let snapshot = system.mailbox(mailbox.expect("it is there")).await.expect("it answers");
     assert!(snapshot.restarts > 0 && snapshot.journal.iter().any(|line| line.what.starts_with("restarted")), "{snapshot:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn mailboxes_of_a_shard_that_failed_are_not_watched_until_it_is_started_again_and_then_those_that_are_still_ours_are() {
+    let mut world = World::new();
+    world.settings.restart_base = Duration::from_secs(30);
+    let people = people(&world, 20).await;
+    let system = world.start().await;
+    let watched = |world: &World| people.iter().filter(|smtp| world.mail.watchers(smtp) == 1).count();
+    world.until("all are watched", || watched(&world) == 20).await;
+    let shard = world.store.read(|model| model.mailboxes.values().next().map(|row| row.shard)).expect("there are some");
+    let of_shard = world.store.read(|model| model.mailboxes.values().filter(|row| row.shard == shard).count());
+    world.store.fail_next(Call::ShardReload, Fault::Panic);
+    system.shard_changed(shard);
+    world.until("nobody of the shard is watched", || watched(&world) == 20 - of_shard).await;
+    world.until("all are watched again", || watched(&world) == 20).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -246,7 +246,9 @@ impl State {
     fn failed(&mut self, myself: &ActorRef<Message>, shard: ShardId) {
         let Some(child) = self.shards.get_mut(&shard) else { return };
         child.actor = None;
-        let context = &self.begin.context;
+        let Begin { context, directory, .. } = &self.begin;
+        // Those that are still ours when it is started again are watched anew.
+        directory.strike_out(Some(shard)).into_iter().for_each(|mailbox| context.ports.mail.unwatch(mailbox));
         let delay = self.restarts.entry(shard).or_default().failed(context.ports.clock.monotonic(), &context.settings);
         self.tasks.run(myself, || Message::Vanished, async move {
             tokio::time::sleep(delay).await;

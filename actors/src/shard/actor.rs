@@ -159,7 +159,7 @@ impl State {
             journal: journal.clone(),
         };
         let (actor, _) = Actor::spawn_linked(None, Watcher, begin, myself.get_cell()).await?;
-        self.begin.directory.enter(mailbox, slot.clone(), actor.clone());
+        self.begin.directory.enter(self.begin.shard, mailbox, slot.clone(), actor.clone());
         self.by_actor.insert(actor.get_id(), mailbox);
         actor.cast(ToMailbox::Step(first))?;
         // A hint that woke the actor before may have found it dead.

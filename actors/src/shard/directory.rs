@@ -1,11 +1,11 @@
 //! Which actor watches which mailbox: where hints and questions find their way in.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ractor::ActorRef;
 
-use crate::ids::MailboxId;
+use crate::ids::{MailboxId, ShardId};
 use crate::mailbox::message::Message;
 use crate::mailbox::slot::Slot;
 use crate::mailbox::state::Input;
@@ -15,6 +15,7 @@ use crate::ports::mail_source::Hint;
 /// A mailbox's way in.
 #[derive(Debug, Clone)]
 struct Entry {
+    shard: ShardId,
     slot: Arc<Slot>,
     actor: ActorRef<Message>,
 }
@@ -22,18 +23,36 @@ struct Entry {
 /// All watched mailboxes of a node.
 #[derive(Debug, Default)]
 pub struct Directory {
-    entries: RwLock<BTreeMap<MailboxId, Entry>>,
+    entered: RwLock<Entered>,
+}
+
+#[derive(Debug, Default)]
+struct Entered {
+    entries: BTreeMap<MailboxId, Entry>,
+    /// The node drains: who is entered late is told too.
+    draining: bool,
 }
 
 impl Directory {
     /// Enters an actor; it replaces the one before, whose hints it inherits with the slot.
-    pub fn enter(&self, mailbox: MailboxId, slot: Arc<Slot>, actor: ActorRef<Message>) {
-        self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(mailbox, Entry { slot, actor });
+    pub fn enter(&self, shard: ShardId, mailbox: MailboxId, slot: Arc<Slot>, actor: ActorRef<Message>) {
+        let mut entered = self.change();
+        if entered.draining {
+            // One that just ended needs no word.
+            let _ = actor.cast(Message::Step(Input::Drain));
+        }
+        entered.entries.insert(mailbox, Entry { shard, slot, actor });
+    }
+
+    /// Strikes all actors of a shard out, or all actors: whoever supervised them failed, and they ended with it. Says whose they were.
+    pub fn strike_out(&self, shard: Option<ShardId>) -> Vec<MailboxId> {
+        let struck = |_: &MailboxId, entry: &mut Entry| shard.is_none_or(|shard| shard == entry.shard);
+        self.change().entries.extract_if(.., struck).map(|(mailbox, _)| mailbox).collect()
     }
 
     /// Strikes an actor out, unless another one took its place.
     pub fn leave(&self, mailbox: MailboxId, actor: &ActorRef<Message>) {
-        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let entries = &mut self.change().entries;
         if entries.get(&mailbox).is_some_and(|entry| entry.actor.get_id() == actor.get_id()) {
             entries.remove(&mailbox);
         }
@@ -42,15 +61,19 @@ impl Directory {
     /// The actor of a mailbox.
     #[must_use]
     pub fn find(&self, mailbox: MailboxId) -> Option<ActorRef<Message>> {
-        self.entries.read().unwrap_or_else(PoisonError::into_inner).get(&mailbox).map(|entry| entry.actor.clone())
+        self.look().entries.get(&mailbox).map(|entry| entry.actor.clone())
     }
 
     /// Tells all actors.
     pub fn tell_all(&self, input: &Input) {
-        for entry in self.entries.read().unwrap_or_else(PoisonError::into_inner).values() {
-            // One that just ended needs no word.
-            let _ = entry.actor.cast(Message::Step(input.clone()));
-        }
+        self.look().tell_all(input);
+    }
+
+    /// Tells all actors, and all that are entered from here on, that no collections begin any more.
+    pub fn drain(&self) {
+        let mut entered = self.change();
+        entered.draining = true;
+        entered.tell_all(&Input::Drain);
     }
 
     /// Tells one actor; one that does not exist is ignored.
@@ -61,10 +84,28 @@ impl Directory {
     }
 }
 
+impl Directory {
+    // The map is whole after any of its operations.
+    fn look(&self) -> RwLockReadGuard<'_, Entered> {
+        self.entered.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self) -> RwLockWriteGuard<'_, Entered> {
+        self.entered.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entered {
+    fn tell_all(&self, input: &Input) {
+        for entry in self.entries.values() {
+            let _ = entry.actor.cast(Message::Step(input.clone()));
+        }
+    }
+}
+
 impl HintSink for Directory {
     fn hint(&self, mailbox: MailboxId, hint: Hint) {
-        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = entries.get(&mailbox)
+        if let Some(entry) = self.look().entries.get(&mailbox)
             && entry.slot.fold(hint)
         {
             let _ = entry.actor.cast(Message::Hinted);

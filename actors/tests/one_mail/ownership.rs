@@ -76,6 +76,27 @@ async fn a_second_process_takes_over_and_the_first_stops_acting() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_mailbox_that_is_started_while_the_node_drains_collects_nothing() {
+    let world = World::new();
+    let (system, _) = world.one(ADA).await;
+    world.push.always(Some(Answer::accepted().slow(seconds(20))));
+    world.mail.deliver(ADA);
+    world.push.until("something is under way", |sent| sent.len() == 1).await;
+    let draining = tokio::spawn({
+        let system = system.clone();
+        async move { system.drain(seconds(60)).await }
+    });
+    world.pass(seconds(1)).await;
+    let bob = world.register(BOB, "phone").await;
+    let shard = world.store.read(|model| model.mailboxes[&bob].shard);
+    system.shard_changed(shard);
+    world.pass(seconds(15)).await;
+    assert!(!draining.is_finished() && system.mailbox(bob).await.is_some(), "he has an actor");
+    assert_eq!(world.mail.asked(BOB), [], "nobody asks for him");
+    draining.await.expect("it ends");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drain_finishes_what_is_under_way_and_the_next_one_repeats_nothing() {
     let world = World::new();
     let (system, _) = world.one(ADA).await;

@@ -48,6 +48,8 @@ pub enum Fault {
     Before(StoreError),
     /// It is carried out, then the answer is lost.
     After(StoreError),
+    /// The store itself fails by a bug.
+    Panic,
 }
 
 impl Fault {

@@ -131,8 +131,10 @@ impl MemoryStore {
     /// One transaction, with the fault that waits for it.
     fn call<R>(&self, call: Call, run: impl FnOnce(&mut Model, Timestamp) -> R) -> Result<R, StoreError> {
         let fault = self.faults().take(call);
-        if let Some(Fault::Before(error)) = fault {
-            return Err(error);
+        match &fault {
+            Some(Fault::Before(error)) => return Err(error.clone()),
+            Some(Fault::Panic) => panic!("the store panics, as the test wants"),
+            Some(Fault::After(_)) | None => {}
         }
         let now = self.shared.clock.now();
         let answer = run(&mut self.model(), now);
