@@ -11,6 +11,8 @@ use crate::ports::mailbox_store::{DeliveryKind, MailboxState, NewDelivery};
 use crate::settings::{ROWS_PER_COLLECTION, Settings};
 use crate::time::Timestamp;
 
+use super::send;
+
 /// Namespace of push ids: UUIDv5 of the DNS name `push.postrider`, worked out once.
 pub const NAMESPACE: Uuid = Uuid::from_u128(0x782e_c47a_0fdd_56f2_9d64_94a8_7dcc_b1db);
 
@@ -114,7 +116,7 @@ pub fn badge_row(seq: SyncSeq, recipient: &Recipient, now: Timestamp, settings: 
     }
 }
 
-/// How long a row is left to the delivery that committed it before the sweep takes it up.
+/// How long a row is left to the delivery that committed it before the sweep takes it up: for as long as that may live, from here on.
 fn in_hand(settings: &Settings) -> Duration {
-    settings.hold_content + settings.push_retry_max
+    settings.collect_deadline + send::longest(settings)
 }

@@ -33,6 +33,12 @@ const ACTOR_BYTES: usize = 16 << 10;
 /// What a call to an edge may take beyond its own deadline before its answer is given up.
 const GRACE: Duration = Duration::from_secs(120);
 
+/// How long the sending part of a delivery lives at most.
+#[must_use]
+pub fn longest(settings: &Settings) -> Duration {
+    settings.hold_content + GRACE
+}
+
 /// What the sending part wants done.
 #[derive(Debug)]
 pub enum Effect {
@@ -170,7 +176,7 @@ impl Sending {
             budget,
             held: None,
             hold_until: if order.hold { at + settings.hold_content } else { at },
-            give_up: at + settings.hold_content + GRACE,
+            give_up: at + longest(settings),
             marks: Vec::new(),
             retries: Vec::new(),
             writing: None,

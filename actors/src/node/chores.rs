@@ -134,7 +134,8 @@ fn rest(done: Chore, more: More, settings: &Settings) -> Duration {
         (Chore::Retain, More::Yes) => TICK.min(settings.retention_step),
         (Chore::Retain, More::No) => settings.retention_step,
         (Chore::WriteBehind, _) => settings.write_behind,
-        (Chore::Sweep, _) => settings.sweep,
+        (Chore::Sweep, More::Yes) => TICK.min(settings.sweep),
+        (Chore::Sweep, More::No) => settings.sweep,
     }
 }
 
@@ -146,7 +147,9 @@ async fn perform(begin: &Begin, chore: Chore) -> More {
             Ok(mailboxes) => {
                 metrics::sweeps(metrics::Outcome::Done, 1);
                 metrics::swept_mailboxes(mailboxes.len() as u64);
+                let more = if mailboxes.len() >= SWEEP as usize { More::Yes } else { More::No };
                 mailboxes.into_iter().for_each(|mailbox| directory.tell(mailbox, Input::Resume));
+                return more;
             }
             Err(_) => metrics::sweeps(metrics::Outcome::Failed, 1),
         },
@@ -189,7 +192,35 @@ fn measure(context: &Context) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::memory::Model;
+    use crate::testing::scripted::Answer;
     use crate::testing::world::World;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sweep_that_is_full_is_followed_by_the_next_at_once() {
+        let mut world = World::new();
+        // Each delivery leaves its rows at once.
+        world.settings.hold_bytes = 0;
+        world.settings.adopt_rate = 10_000;
+        let people: Vec<String> = (0..3 * SWEEP).map(|number| format!("user{number}@example.com")).collect();
+        for smtp in &people {
+            world.register(smtp, "phone").await;
+        }
+        let system = world.start().await;
+        world.until("all are live", || system.context().phases.counts()[3] == 3 * SWEEP).await;
+        world.push.always(Some(Answer::later(Some(Duration::from_secs(60)))));
+        people.iter().for_each(|smtp| drop(world.mail.deliver(smtp)));
+        let waits = |model: &Model| model.deliveries.values().filter(|row| row.attempts == 1).count() == people.len();
+        world.until("all wait", || world.store.read(waits)).await;
+        world.push.always(None);
+        world.mail.deliver(&people[0]);
+        world.push.until_accepted(1).await;
+        // The provider is back, and some time later the rows of all the others are due at once.
+        world.push.until_accepted(2).await;
+        let began = tokio::time::Instant::now();
+        world.push.until_accepted(people.len()).await;
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_old_is_removed_faster_than_it_came_and_at_rest_by_small_steps() {

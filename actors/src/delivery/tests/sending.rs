@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::delivery::batch::HoldBudget;
+use crate::delivery::fanout::{mail_rows, new_mails};
 use crate::delivery::message::{Sent, code};
 use crate::delivery::outgoing::{Outgoing, Row};
 use crate::delivery::send::{Effect, Sending};
@@ -217,6 +218,22 @@ fn what_was_tried_before_is_read_when_its_turn_comes_and_not_before() {
     let mut outside = sent(vec![tried()]);
     outside.run();
     assert_eq!((outside.asked, outside.pushes.len(), outside.retries.len()), (1, 1, 0));
+}
+
+#[test]
+fn a_row_is_in_the_hands_of_its_delivery_for_as_long_as_that_may_live() {
+    let settings = Settings::default();
+    let mails = new_mails(&[mail(1, NOON)], &row(), NOON, &settings);
+    let rows = mail_rows(&mails, &recipient(1, &[]), NOON, &settings);
+    let committed = NOON + settings.collect_deadline;
+    let mut outside = sent(vec![outgoing(1, &[1])]);
+    let effects = outside.machine.begin(moment(0), &settings);
+    assert!(matches!(effects[..], [Effect::Contents(_)]), "which is not answered: {effects:?}");
+    let life = outside.machine.due().since(moment(0).at);
+    outside.millis = u64::try_from(life.as_millis()).expect("within time");
+    let effects = outside.machine.step(outside.now(), Sent::Alarm, &settings);
+    assert!(matches!(effects[..], [Effect::Done { left: true }]), "{effects:?}");
+    assert!(rows[0].next_at >= committed + life, "{:?}", rows[0].next_at.since(NOON));
 }
 
 #[test]
