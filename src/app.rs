@@ -97,6 +97,7 @@ impl Node {
         let credentials = push.clone();
         let server = Api::new(ApiParts {
             registry: Arc::new(store.clone()),
+            cluster: Arc::new(store.clone()),
             control: control.clone(),
             clock: clock.clone(),
             settings: config.api.clone(),

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod auth;
+pub mod cluster;
 pub mod devices;
 pub mod error;
 pub mod extract;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 
 use postrider_actors::ids::{Smtp, TenantId};
 use postrider_actors::ports::push_sender::Channel;
-use postrider_actors::ports::{Clock, RegistryStore};
+use postrider_actors::ports::{Clock, ClusterStore, RegistryStore};
 use postrider_actors::snapshot::Control;
 use postrider_actors::time::Timestamp;
 
@@ -45,6 +46,8 @@ pub type Serves = dyn Fn(&Channel) -> bool + Send + Sync;
 pub struct ApiParts {
     /// Mailboxes, devices, keys, the audit trail.
     pub registry: Arc<dyn RegistryStore>,
+    /// Nodes and shards, to look at.
+    pub cluster: Arc<dyn ClusterStore>,
     /// The running core.
     pub control: Arc<dyn Control>,
     /// Both clocks.
@@ -107,6 +110,7 @@ pub struct Shared(Arc<State>);
 /// The state behind [`Shared`].
 pub struct State {
     registry: Arc<dyn RegistryStore>,
+    cluster: Arc<dyn ClusterStore>,
     control: Arc<dyn Control>,
     clock: Arc<dyn Clock>,
     settings: config::api::Api,
@@ -130,13 +134,14 @@ impl Api {
     /// Puts the API together; nothing is opened or fetched.
     #[must_use]
     pub fn new(parts: ApiParts) -> Self {
-        let ApiParts { registry, control, clock, settings, tenants, metrics_text, fetch, serves } = parts;
+        let ApiParts { registry, cluster, control, clock, settings, tenants, metrics_text, fetch, serves } = parts;
         let tenants: BTreeMap<_, _> = tenants.into_iter().map(|tenant| (tenant.id.clone(), Arc::new(tenant))).collect();
         Self(Shared(Arc::new(State {
             keys: KeyCache::new(settings.key_cache),
             jwt: Issuers::new(tenants.values(), &settings, &clock, &fetch),
             limits: Limits::new(&settings),
             registry,
+            cluster,
             control,
             clock,
             settings,
@@ -148,6 +153,6 @@ impl Api {
 }
 
 /// A point in time as answers show it: RFC 3339 with microseconds, UTC.
-fn rfc3339(at: Timestamp) -> String {
+pub(crate) fn rfc3339(at: Timestamp) -> String {
     jiff::Timestamp::from_microsecond(at.0).map_or_else(|_| "never".to_owned(), |at| format!("{at:.6}"))
 }

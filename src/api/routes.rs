@@ -12,7 +12,7 @@ use axum::routing::{get, post, put};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::api::error::{ApiError, no_method, no_route};
-use crate::api::{Shared, audit, auth, devices, health, limit, mailboxes, node, why};
+use crate::api::{Shared, audit, auth, cluster, devices, health, limit, mailboxes, node, why};
 use crate::telemetry::metrics;
 
 /// What phones and mobile-management servers reach; with `admin_too`, administrators as well.
@@ -42,6 +42,7 @@ fn admin(api: &Shared) -> Router<Shared> {
         .route("/v1/admin/mailboxes", get(mailboxes::list))
         .route("/v1/admin/mailboxes/{smtp}", get(mailboxes::find).put(mailboxes::add).delete(mailboxes::remove))
         .route("/v1/admin/mailboxes/{smtp}/why", get(why::why))
+        .route("/v1/admin/cluster", get(cluster::cluster))
         .route("/v1/admin/node", get(node::node))
         .route("/v1/admin/sending", post(node::sending))
         .route_layer(layer(api.clone(), auth::authenticate_admin))

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod check_config;
+pub mod cluster;
 pub mod database;
 #[cfg(feature = "demo")]
 pub mod demo;
@@ -11,6 +12,7 @@ pub mod exit;
 pub mod key;
 pub mod mailbox;
 pub mod migrate;
+pub mod node;
 pub mod output;
 pub mod sending;
 pub mod serve;
@@ -38,7 +40,8 @@ Examples:
   postrider check-config --config /etc/postrider/postrider.toml
   postrider serve --config /etc/postrider/postrider.toml
   postrider doctor --user ada@example.com
-  postrider mailbox why ada@example.com --key-file admin.key";
+  postrider mailbox why ada@example.com --key-file admin.key
+  postrider cluster status --watch";
 
 /// Watches Exchange mailboxes and tells phones when mail arrives.
 #[derive(Debug, Parser)]
@@ -87,6 +90,10 @@ pub enum Command {
     Device(device::Args),
     /// Make, list and revoke API keys, directly in the database.
     Key(key::Args),
+    /// Look at all nodes and their load, at who moved whom, and decide what only an operator may.
+    Cluster(cluster::Args),
+    /// Empty a node before it is stopped.
+    Node(node::Args),
     /// Pause all pushes or allow them again, directly in the database.
     Sending(sending::Args),
 }
@@ -105,6 +112,8 @@ pub fn run() -> ExitCode {
         Command::Mailbox(args) => block_on(mailbox::run(&args)),
         Command::Device(args) => block_on(device::run(&args)),
         Command::Key(args) => block_on(key::run(&args)),
+        Command::Cluster(args) => block_on(cluster::run(&args)),
+        Command::Node(args) => block_on(node::run(&args)),
         Command::Sending(args) => block_on(sending::run(&args)),
     };
     match result {

@@ -158,6 +158,7 @@ impl Label for Route {
         "/v1/admin/mailboxes",
         "/v1/admin/mailboxes/{smtp}",
         "/v1/admin/mailboxes/{smtp}/why",
+        "/v1/admin/cluster",
         "/v1/admin/node",
         "/v1/admin/sending",
         "/metrics",

@@ -31,6 +31,7 @@ async fn a_key_opens_what_its_role_and_tenant_open() {
         (Method::GET, "/v1/admin/mailboxes"),
         (Method::PUT, "/v1/admin/mailboxes/a@example.com"),
         (Method::GET, "/v1/admin/node"),
+        (Method::GET, "/v1/admin/cluster"),
         (Method::DELETE, "/v1/admin/mailboxes/a@example.com"),
         (Method::GET, "/v1/admin/mailboxes/a@example.com/why"),
         (Method::GET, "/metrics"),

@@ -155,6 +155,7 @@ fn parts(change: impl FnOnce(&mut ApiSettings)) -> (ApiParts, MemoryStore, Arc<S
     .unwrap();
     let parts = ApiParts {
         registry: Arc::new(store.clone()),
+        cluster: Arc::new(store.clone()),
         control: core.clone(),
         clock: clock.clone(),
         settings,

@@ -103,6 +103,17 @@ async fn sending_is_switched_by_administrators() {
 }
 
 #[tokio::test]
+async fn the_cluster_is_shown_to_administrators() {
+    let world = start(|_| {}).await;
+    let admin = world.key("acme", Role::Admin).await;
+    let empty = world.get("/v1/admin/cluster", &admin).await.is(200).json();
+    assert_eq!((&empty["nodes"], &empty["orphaned"], &empty["shards"]), (&serde_json::json!([]), &8.into(), &8.into()));
+    assert!(empty.get("leader").is_none(), "{empty}");
+    world.store.outage(Some(postrider_actors::ports::StoreError::Unavailable("asked".into())));
+    world.get("/v1/admin/cluster", &admin).await.problem(503, "store-unavailable");
+}
+
+#[tokio::test]
 async fn nobody_registers_for_pushes_that_could_never_be_sent() {
     let world = start(|_| {}).await;
     let key = world.key("acme", Role::DeviceManager).await;

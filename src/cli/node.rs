@@ -1,0 +1,187 @@
+//! `node`: empties a node before it is stopped; directly in the database, so that it does not matter which nodes can be reached.
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use indicatif::{ProgressBar, ProgressStyle};
+use postrider_actors::ids::NodeId;
+use postrider_actors::ports::cluster_store::Depth;
+use postrider_actors::ports::{ClusterStore, StoreError};
+use serde_json::json;
+
+use super::exit::{Exit, Failure};
+use super::output::{self, OutputArgs};
+use super::{ConfigArgs, database};
+use crate::api::cluster::{Cluster, ClusterNode};
+
+/// How often it is looked how far it is.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Examples below `--help`.
+const EXAMPLES: &str = "\
+Examples:
+  postrider node drain node-2 --wait && systemctl stop postrider@node-2
+
+A node that drains hands its users over, each to a node that watches them before they are let go, and takes no new ones. It stays DRAINING until its process is
+started again. The exit code is 1 if there is no such node that works, or if it is not empty in time.";
+
+/// The command's arguments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Hand all users of a node over to the others.
+    Drain {
+        /// The node's name.
+        name: String,
+        /// Wait until it is empty, with a progress bar of the users left.
+        #[arg(long)]
+        wait: bool,
+        /// How long to wait at most.
+        #[arg(long, default_value = "10m", value_name = "DURATION", value_parser = crate::config::duration::parse)]
+        deadline: Duration,
+    },
+}
+
+/// Does it.
+///
+/// # Errors
+/// Mistakes of the configuration, or what is wrong with the database.
+pub async fn run(args: &Args) -> anyhow::Result<Exit> {
+    let config = args.config.load()?;
+    let (store, _) = database::open(&config).await?;
+    let Action::Drain { name, wait, deadline } = &args.action;
+    let done = drain(&store, args.output, name, wait.then_some(*deadline)).await;
+    store.close().await;
+    done.map_err(|error| match error.downcast::<StoreError>() {
+        Ok(error) => database::explained(&config, &error),
+        Err(other) => other,
+    })
+}
+
+async fn drain(store: &impl ClusterStore, args: OutputArgs, name: &str, wait: Option<Duration>) -> anyhow::Result<Exit> {
+    if !store.drain(&NodeId(name.into())).await? {
+        let text = format!("there is no node {name} that is GOOD or DRAINING; `postrider cluster status` shows them");
+        return Err(Failure::error(Exit::Failed, text));
+    }
+    let Some(deadline) = wait else {
+        let left = node_of(store, name).await?.map_or(0, |node| node.users);
+        if args.json {
+            output::json(&json!({ "node": name, "state": "DRAINING", "users": left }));
+        } else {
+            output::say(&format!("{name} drains; {left} users to hand over (--wait waits for it)"));
+        }
+        return Ok(Exit::Done);
+    };
+    let bar = if args.json { ProgressBar::hidden() } else { bar() };
+    let begun = std::time::Instant::now();
+    let emptied = tokio::time::timeout(deadline, emptied(store, name, &bar)).await;
+    bar.finish_and_clear();
+    let Ok(emptied) = emptied else {
+        let left = node_of(store, name).await?.map_or(0, |node| node.users);
+        let text = format!("{name} still has {left} users after {} s; it goes on draining", deadline.as_secs());
+        return Err(Failure::error(Exit::Failed, text));
+    };
+    let handed = emptied?;
+    let seconds = begun.elapsed().as_secs_f64();
+    if args.json {
+        output::json(&json!({ "node": name, "state": "DRAINING", "users": 0, "handedOver": handed, "seconds": seconds }));
+    } else {
+        output::say(&format!("{name} is empty: {handed} users handed over in {seconds:.1} s"));
+    }
+    Ok(Exit::Done)
+}
+
+/// Waits until the node owns no shard; a database that does not answer for a while is asked again. Says how many users were handed over.
+async fn emptied(store: &impl ClusterStore, name: &str, bar: &ProgressBar) -> Result<u64, StoreError> {
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut most = 0;
+    loop {
+        looks.tick().await;
+        let node = match node_of(store, name).await {
+            Ok(node) => node,
+            Err(StoreError::Unusable(why)) => return Err(StoreError::Unusable(why)),
+            Err(error) => {
+                bar.set_message(format!("the database does not answer: {error}"));
+                continue;
+            }
+        };
+        let Some(node) = node.filter(|node| node.shards > 0) else { return Ok(most) };
+        most = most.max(node.users);
+        bar.set_length(most);
+        bar.set_position(most - node.users);
+        bar.set_message(format!("{} users in {} shards left", node.users, node.shards));
+    }
+}
+
+async fn node_of(store: &impl ClusterStore, name: &str) -> Result<Option<ClusterNode>, StoreError> {
+    let cluster = Cluster::of(&store.view(Depth::Shards).await?);
+    Ok(cluster.nodes.into_iter().find(|node| node.name == name))
+}
+
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("[{bar:40}] {pos}/{len} users handed over, {msg}");
+    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use postrider_actors::ids::Session;
+    use postrider_actors::ports::cluster_store::{Features, Join};
+    use postrider_actors::snapshot::NodeState;
+    use postrider_actors::testing::memory::MemoryStore;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    const QUIET: OutputArgs = OutputArgs { json: true };
+
+    async fn joined(store: &MemoryStore, name: &str, session: i64) {
+        let join = Join {
+            node: NodeId(name.into()),
+            session: Session(session),
+            weight: 1,
+            max_users: 10,
+            features: Features::parse("ews"),
+            version: "1".into(),
+            addr: String::new(),
+            patience: Duration::ZERO,
+            replaces: None,
+        };
+        store.join(&join).await.unwrap();
+        assert!(store.enter(&join.node, join.session).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_node_drains_and_is_waited_for_until_it_owns_nothing() {
+        let store = MemoryStore::cluster(Arc::new(SystemClock::default()), 4);
+        joined(&store, "a", 1).await;
+        store.tamper(|model| model.shards.values_mut().for_each(|shard| shard.owner = Some(Session(1))));
+        assert_eq!(drain(&store, QUIET, "a", None).await.unwrap(), Exit::Done);
+        assert_eq!(store.view(Depth::Nodes).await.unwrap().nodes[0].state, NodeState::Draining);
+        let late = drain(&store, QUIET, "a", Some(Duration::from_millis(1))).await.unwrap_err();
+        assert!(Exit::of(&late) == Exit::Failed && late.to_string().contains("goes on draining"), "{late}");
+        store.tamper(|model| model.shards.values_mut().for_each(|shard| shard.owner = None));
+        assert_eq!(drain(&store, QUIET, "a", Some(Duration::from_secs(60))).await.unwrap(), Exit::Done);
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_not_there_cannot_drain() {
+        let store = MemoryStore::cluster(Arc::new(SystemClock::default()), 4);
+        let refused = drain(&store, QUIET, "nobody", None).await.unwrap_err();
+        assert_eq!(Exit::of(&refused), Exit::Failed);
+    }
+}

@@ -1,0 +1,102 @@
+//! What an operator types about the cluster, against the embedded database of one node: the tables, the JSON, the exit codes.
+
+mod node;
+
+use node::World;
+use node::process::{Process, run};
+use serde_json::Value;
+
+/// Runs a command on the world's configuration: exit code, standard output, standard error.
+fn typed(world: &World, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let config = world.config.display().to_string();
+    let output = run(&[arguments, &["--config", &config]].concat());
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it prints UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn json(world: &World, arguments: &[&str]) -> Value {
+    let (code, out, err) = typed(world, &[arguments, &["--json"]].concat());
+    assert_eq!(code, Some(0), "{err}");
+    serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"))
+}
+
+async fn staffed(users: usize) -> (World, Process) {
+    let world = World::start("").await;
+    let mut node = world.node().await;
+    world.staff(&mut node, users).await;
+    (world, node)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_cluster_is_seen_by_people_programs_and_the_admin_api_alike() {
+    let (world, node) = staffed(12).await;
+    let (code, table, err) = typed(&world, &["cluster", "status"]);
+    assert_eq!(code, Some(0), "{err}");
+    for wanted in ["sending allowed", "users 12 of 10000  shards 256  orphaned 0  moving 0", "node-1  GOOD   12/10000        0  256 "] {
+        assert!(table.contains(wanted), "{wanted}\n{table}");
+    }
+    assert!(!table.contains('\u{1b}'), "no colours without a terminal\n{table}");
+
+    let told = json(&world, &["cluster", "status"]);
+    let answered = node.ask("/v1/admin/cluster", world.key()).await.expect("it answers");
+    for pointer in ["/systemId", "/users", "/shards", "/orphaned", "/nodes/0/name", "/nodes/0/users", "/nodes/0/session", "/moves"] {
+        assert_eq!(told.pointer(pointer), answered.pointer(pointer), "{pointer}");
+    }
+    assert_eq!(told["nodes"][0]["features"], "ews");
+    assert!(told["nodes"][0]["heartbeatAgeSec"].as_f64().is_some_and(|age| (0.0..5.0).contains(&age)), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_assignment_log_says_who_took_over_and_who_left() {
+    let (world, mut node) = staffed(1).await;
+    node.signal(rustix::process::Signal::TERM);
+    node.ended().await;
+    let changes = json(&world, &["cluster", "log"]);
+    let reasons: Vec<&str> = changes["changes"].as_array().expect("a list").iter().filter_map(|change| change["reason"].as_str()).collect();
+    assert_eq!(reasons, ["leave", "take_over"]);
+    assert_eq!((&changes["changes"][0]["from"], &changes["changes"][1]["to"]), (&"node-1".into(), &"node-1".into()));
+    assert_eq!(json(&world, &["cluster", "log", "--limit", "1"])["changes"].as_array().map(Vec::len), Some(1));
+    let (_, table, _) = typed(&world, &["cluster", "log"]);
+    assert!(table.contains("take_over"), "{table}");
+
+    let stopped = json(&world, &["cluster", "status"]);
+    assert_eq!((&stopped["nodes"][0]["state"], &stopped["orphaned"]), (&"LEFT".into(), &256.into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feature_is_required_only_if_somebody_has_it_or_it_is_meant() {
+    let (world, _node) = staffed(1).await;
+    assert_eq!(json(&world, &["cluster", "require", "ews"])["able"], 1);
+    let (code, _, err) = typed(&world, &["cluster", "require", "graph"]);
+    assert!(code == Some(1) && err.contains("no node that is GOOD has the feature graph"), "{err}");
+    let (code, _, err) = typed(&world, &["cluster", "require", "Nonsense,more"]);
+    assert!(code == Some(2), "{err}");
+    assert_eq!(json(&world, &["cluster", "require", "graph", "--force"])["able"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_embedded_database_cannot_do_is_said() {
+    let (world, _node) = staffed(1).await;
+    let (code, _, err) = typed(&world, &["node", "drain", "node-1"]);
+    assert!(code == Some(1) && err.contains("stop the service instead"), "{err}");
+    let accepted = json(&world, &["cluster", "accept-database"]);
+    assert_eq!(accepted["sendingAllowed"], true, "{accepted}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watching_shows_one_document_a_line_until_the_reader_goes_away() {
+    let (world, _node) = staffed(1).await;
+    let config = world.config.display().to_string();
+    let mut command = node::process::command(&["cluster", "status", "--watch", "--every", "200ms", "--json", "--config", &config]);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().expect("it can be started");
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().expect("it is piped")));
+    for _ in 0..3 {
+        let line = lines.next().expect("it goes on").expect("it can be read");
+        let document: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert_eq!(document["nodes"][0]["state"], "GOOD");
+    }
+    drop(lines);
+    let ended = tokio::task::spawn_blocking(move || child.wait().expect("it is ours"));
+    let status = tokio::time::timeout(node::SOON, ended).await.expect("it ends").expect("waiting does not panic");
+    assert_eq!(status.code(), Some(0));
+}
