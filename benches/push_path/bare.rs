@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -16,7 +15,7 @@ use postrider_loadtest::credentials::Credentials;
 use postrider_loadtest::tls::ALPN_H2;
 use rustls_pki_types::ServerName;
 
-use crate::{CONNECTIONS, IN_FLIGHT, rate, sender};
+use crate::{CONNECTIONS, IN_FLIGHT, sender};
 
 /// Bare connections.
 pub struct Bare {
@@ -51,9 +50,8 @@ impl Bare {
         bare
     }
 
-    /// Works a round off with as many workers as may be under way; pushes per second.
-    pub async fn round(self: &Arc<Self>, pushes: usize) -> f64 {
-        let begin = Instant::now();
+    /// Works a round off with as many workers as may be under way.
+    pub async fn round(self: &Arc<Self>, pushes: usize) {
         let next = Arc::new(AtomicUsize::new(0));
         let workers: Vec<_> = (0..IN_FLIGHT)
             .map(|worker| {
@@ -73,7 +71,6 @@ impl Bare {
         for worker in workers {
             worker.await.expect("no panic");
         }
-        rate(pushes, begin)
     }
 
     async fn push(&self, connection: SendRequest<Bytes>, number: usize) {

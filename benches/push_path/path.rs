@@ -4,15 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use postrider::clock::SystemClock;
 use postrider::push_sender::PushSenders;
 use postrider::store::{Options, SqliteStore};
 use postrider_actors::context::Context;
-use postrider_actors::delivery::actor::{Begin, Delivery};
 use postrider_actors::delivery::message::{Order, Work};
+use postrider_actors::delivery::run::{Begin, run};
 use postrider_actors::ids::{
     Authority, DeviceId, EventKey, Generation, ItemId, MailboxId, NodeId, Session, Smtp, SyncSeq, SyncState, TenantId,
 };
@@ -33,8 +33,8 @@ use postrider_loadtest::credentials::Credentials;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::mpsc;
 
+use crate::IN_FLIGHT;
 use crate::sender::{TENANT, channel, token};
-use crate::{IN_FLIGHT, rate};
 
 /// Mailboxes in one commit.
 const BATCH: usize = 200;
@@ -100,10 +100,8 @@ impl Path {
         Self { context, store, hand, authority, mailboxes: found, owner, settled, round: 0, _folder: folder }
     }
 
-    /// Commits a row for each device, and then takes the time from the rows in hand to the last verdict marked; pushes per second.
-    pub async fn round(&mut self) -> f64 {
-        self.commit_rows().await;
-        let begin = Instant::now();
+    /// From the rows in hand to the last verdict marked.
+    pub async fn round(&mut self) {
         let mut open = 0;
         for (number, (mailbox, _)) in self.mailboxes.iter().enumerate() {
             if open == IN_FLIGHT {
@@ -122,16 +120,17 @@ impl Path {
                 journal: Arc::default(),
                 place: None,
             };
-            Actor::spawn(None, Delivery, begin).await.expect("an actor");
+            let (owner, delivery) = (self.owner.clone(), run(begin));
+            tokio::spawn(async move { owner.cast(delivery.await) });
         }
         while open > 0 {
             assert_eq!(self.settled.recv().await, Some(false), "a row was left behind");
             open -= 1;
         }
-        rate(self.mailboxes.len(), begin)
     }
 
-    async fn commit_rows(&mut self) {
+    /// Commits a row for each device, which puts it in hand.
+    pub async fn commit_rows(&mut self) {
         let (seq, now) = (self.round, SystemClock::default().now());
         self.round += 1;
         let mut in_hand = BTreeMap::new();

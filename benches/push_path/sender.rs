@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use postrider::clock::SystemClock;
 use postrider::config::from_toml;
@@ -12,7 +12,7 @@ use postrider_actors::ports::Clock;
 use postrider_actors::ports::push_sender::{Channel, Content, Provider, Push, PushSender, PushToken, Verdict};
 use postrider_loadtest::credentials::Credentials;
 
-use crate::{CONNECTIONS, IN_FLIGHT, rate};
+use crate::{CONNECTIONS, IN_FLIGHT};
 
 /// The tenant of all pushes.
 pub const TENANT: &str = "example";
@@ -50,9 +50,8 @@ impl Sender {
         Self(Arc::new(PushSenders::new(&config.expect("a good configuration"), &clock).expect("good credentials")))
     }
 
-    /// Works a round off with as many workers as may be under way; pushes per second.
-    pub async fn round(&self, pushes: usize) -> f64 {
-        let begin = Instant::now();
+    /// Works a round off with as many workers as may be under way.
+    pub async fn round(&self, pushes: usize) {
         let next = Arc::new(AtomicUsize::new(0));
         let workers: Vec<_> = (0..IN_FLIGHT)
             .map(|_| {
@@ -73,7 +72,6 @@ impl Sender {
         for worker in workers {
             worker.await.expect("no panic");
         }
-        rate(pushes, begin)
     }
 }
 

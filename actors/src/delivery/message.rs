@@ -155,19 +155,6 @@ pub enum Sent {
     Alarm,
 }
 
-/// Messages of a delivery actor.
-#[derive(Debug)]
-pub enum Message {
-    /// To the collecting part.
-    Collected(Collected),
-    /// To the sending part.
-    Sent(Sent),
-    /// The deadline of the whole collection, or the sending part's alarm.
-    Alarm,
-    /// A task of this actor ended without an answer: it panicked.
-    Vanished,
-}
-
 /// The moment at which a step is taken.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {

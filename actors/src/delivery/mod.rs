@@ -1,6 +1,5 @@
 //! One collection of a mailbox and the pushes that come of it.
 
-pub mod actor;
 pub mod batch;
 pub mod breaker;
 pub mod collect;
@@ -10,6 +9,8 @@ pub mod message;
 pub mod outgoing;
 pub mod policy;
 pub mod retry;
+pub mod run;
 pub mod send;
 #[cfg(test)]
 mod tests;
+mod transmit;

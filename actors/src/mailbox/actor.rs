@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::journal::{Entry, Journal};
 use super::message::Message;
@@ -13,14 +13,14 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::alarm::Alarm;
 use crate::context::{Context, Counted};
-use crate::delivery::actor::{self as delivery, Delivery};
-use crate::delivery::message::{CollectEnd, Failure, Message as ToDelivery, Order, Work, code};
+use crate::delivery::message::{CollectEnd, Failure, Order, Work, code};
+use crate::delivery::run as delivery;
 use crate::ids::Authority;
 use crate::places::Place;
 use crate::ports::cluster_store::OwnedMailbox;
 use crate::ports::mail_source::{MailboxRef, SourceError};
 use crate::snapshot::MailboxSnapshot;
-use crate::task::Tasks;
+use crate::task::{Task, Tasks};
 use crate::telemetry::metrics;
 use crate::time::Monotonic;
 
@@ -56,9 +56,8 @@ pub struct State {
     journal: Arc<Journal>,
     machine: Mailbox,
     counted: Counted,
-    /// Deliveries by number: whether they still collect.
-    deliveries: BTreeMap<u32, bool>,
-    actors: BTreeMap<ActorId, (u32, ActorRef<ToDelivery>)>,
+    /// Deliveries by number.
+    deliveries: BTreeMap<u32, Delivery>,
     number: u32,
     /// Room for seeding, until a page of it takes it along.
     room: Option<OwnedSemaphorePermit>,
@@ -66,6 +65,18 @@ pub struct State {
     predecessor_ended: bool,
     tasks: Tasks,
     alarm: Alarm,
+}
+
+/// A delivery under way.
+#[derive(Debug)]
+enum Delivery {
+    /// It waits for its place among the node's collections.
+    Waits,
+    /// It collects; ended when dropped.
+    Collects(Task),
+    /// It sends; ended when dropped.
+    #[allow(dead_code, reason = "held for its Drop")]
+    Sends(Task),
 }
 
 impl Actor for Watcher {
@@ -85,7 +96,6 @@ impl Actor for Watcher {
             journal: begin.journal,
             machine,
             deliveries: BTreeMap::new(),
-            actors: BTreeMap::new(),
             number: 0,
             room: None,
             predecessor_ended: false,
@@ -103,38 +113,19 @@ impl Actor for Watcher {
                 }
             }
             Message::Watched(answer) => state.watched(&myself, answer.map(drop)).await?,
-            Message::Place(number, order, place) => Box::pin(state.begin_delivery(&myself, number, order, place)).await?,
+            Message::Place(number, order, place) => state.begin_delivery(&myself, number, order, place),
             Message::Room(room) => {
                 state.room = Some(room);
                 state.step(&myself, Input::Room).await?;
             }
             Message::Delivered(number, input) => state.delivered(&myself, number, input).await?,
+            Message::Crashed(number) => state.crashed(&myself, number).await?,
             Message::Step(input) => state.step(&myself, input).await?,
             Message::Vanished => return Err("a task of the mailbox ended without an answer".into()),
             Message::Inspect(reply) => {
                 // Whoever asked may have given up.
                 let _ = reply.send(state.inspect());
             }
-        }
-        Ok(())
-    }
-
-    async fn handle_supervisor_evt(
-        &self,
-        myself: ActorRef<Message>,
-        event: SupervisionEvent,
-        state: &mut State,
-    ) -> Result<(), ActorProcessingErr> {
-        match event {
-            SupervisionEvent::ActorTerminated(who, ..) => drop(state.actors.remove(&who.get_id())),
-            SupervisionEvent::ActorFailed(who, error) => {
-                metrics::restarts(metrics::Actor::Delivery, 1);
-                tracing::warn!(mailbox = %state.mailbox.id, %error, "a delivery failed; what it did not settle is taken up again");
-                if let Some((number, _)) = state.actors.remove(&who.get_id()) {
-                    state.crashed(&myself, number).await?;
-                }
-            }
-            _ => {}
         }
         Ok(())
     }
@@ -147,8 +138,7 @@ impl State {
             match effect {
                 Effect::Watch => self.watch(myself),
                 Effect::Unwatch => self.context.ports.mail.unwatch(self.mailbox.id),
-                // Boxed, and not part of the future that each idle mailbox keeps.
-                Effect::Deliver(order) => Box::pin(self.deliver(myself, order)).await?,
+                Effect::Deliver(order) => self.deliver(myself, order),
                 Effect::GiveUp => self.give_up(),
                 Effect::AskRoom => self.ask_room(myself),
                 Effect::GiveRoom => self.room = None,
@@ -199,38 +189,25 @@ impl State {
 
     /// Ends the deliveries that still collect; those that send go on.
     fn give_up(&mut self) {
-        let given_up: Vec<u32> = self.deliveries.iter().filter(|(_, collecting)| **collecting).map(|(number, _)| *number).collect();
-        for number in given_up {
-            self.deliveries.remove(&number);
-            self.actors.values().filter(|(of, _)| *of == number).for_each(|(_, actor)| actor.stop(None));
-        }
+        self.deliveries.retain(|_, delivery| matches!(delivery, Delivery::Sends(_)));
     }
 
     /// Starts a delivery, as soon as there is room among the node's collections.
-    async fn deliver(&mut self, myself: &ActorRef<Message>, order: Order) -> Result<(), ActorProcessingErr> {
+    fn deliver(&mut self, myself: &ActorRef<Message>, order: Order) {
         self.number = self.number.wrapping_add(1);
         let number = self.number;
-        self.deliveries.insert(number, true);
+        self.deliveries.insert(number, Delivery::Waits);
         let (places, back_end) = (self.context.collections.clone(), self.context.ports.mail.back_end(&self.mailbox));
         let room = if order.work == Work::Seed { self.room.take().map(Place::from) } else { None };
         if let Some(place) = room.or_else(|| places.try_take(back_end.clone())) {
-            return self.begin_delivery(myself, number, order, place).await;
+            return self.begin_delivery(myself, number, order, place);
         }
         self.tasks.run(myself, || Message::Vanished, async move { Message::Place(number, order, places.take(back_end).await) });
-        Ok(())
     }
 
-    async fn begin_delivery(
-        &mut self,
-        myself: &ActorRef<Message>,
-        number: u32,
-        order: Order,
-        place: Place,
-    ) -> Result<(), ActorProcessingErr> {
+    fn begin_delivery(&mut self, myself: &ActorRef<Message>, number: u32, order: Order, place: Place) {
         // Given up while it waited for room.
-        if !self.deliveries.contains_key(&number) {
-            return Ok(());
-        }
+        let Some(delivery) = self.deliveries.get_mut(&number) else { return };
         let begin = delivery::Begin {
             context: self.context.clone(),
             mailbox: self.mailbox.clone(),
@@ -241,27 +218,27 @@ impl State {
             journal: self.journal.clone(),
             place: Some(place),
         };
-        let (actor, _) = Actor::spawn_linked(None, Delivery, begin, myself.get_cell()).await?;
-        self.actors.insert(actor.get_id(), (number, actor));
-        Ok(())
+        *delivery = Delivery::Collects(Task::start(myself, move || Message::Crashed(number), delivery::run(begin)));
     }
 
     async fn delivered(&mut self, myself: &ActorRef<Message>, number: u32, input: Input) -> Result<(), ActorProcessingErr> {
         // A delivery that was given up has nothing to say any more.
-        let Some(collecting) = self.deliveries.get_mut(&number) else { return Ok(()) };
-        match &input {
-            Input::Collected { sending: true, .. } => *collecting = false,
-            _ => drop(self.deliveries.remove(&number)),
+        let Some(delivery) = self.deliveries.remove(&number) else { return Ok(()) };
+        if let (Input::Collected { sending: true, .. }, Delivery::Collects(task)) = (&input, delivery) {
+            self.deliveries.insert(number, Delivery::Sends(task));
         }
         self.step(myself, input).await
     }
 
     async fn crashed(&mut self, myself: &ActorRef<Message>, number: u32) -> Result<(), ActorProcessingErr> {
-        match self.deliveries.remove(&number) {
-            Some(true) => self.step(myself, Input::Collected { end: CollectEnd::Failed(Failure::Crashed), sending: false }).await,
-            Some(false) => self.step(myself, Input::Settled { left: true }).await,
-            None => Ok(()),
-        }
+        let Some(delivery) = self.deliveries.remove(&number) else { return Ok(()) };
+        metrics::restarts(metrics::Actor::Delivery, 1);
+        tracing::warn!(mailbox = %self.mailbox.id, "a delivery failed; what it did not settle is taken up again");
+        let input = match delivery {
+            Delivery::Sends(_) => Input::Settled { left: true },
+            _ => Input::Collected { end: CollectEnd::Failed(Failure::Crashed), sending: false },
+        };
+        self.step(myself, input).await
     }
 
     fn inspect(&self) -> MailboxSnapshot {

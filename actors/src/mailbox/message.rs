@@ -22,6 +22,8 @@ pub enum Message {
     Room(OwnedSemaphorePermit),
     /// A delivery reports; which of them by its number.
     Delivered(u32, Input),
+    /// A delivery ended without its last word: it panicked.
+    Crashed(u32),
     /// Anything else that its state machine knows.
     Step(Input),
     /// A task of this actor ended without an answer: it panicked.
