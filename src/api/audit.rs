@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use postrider_actors::ids::Smtp;
+use postrider_actors::ids::{MailboxId, Smtp};
 use postrider_actors::ports::registry_store::AuditLine;
 
 use crate::api::Shared;
@@ -15,18 +15,37 @@ use crate::api::error::ApiError;
 /// How long writing the line may take.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where authentication notes who called.
+/// Where authentication notes who called, and handlers about which mailbox.
 #[derive(Clone, Default)]
-pub struct Who(Arc<OnceLock<Arc<str>>>);
+pub struct Trail(Arc<Noted>);
 
-impl Who {
+#[derive(Default)]
+struct Noted {
+    who: OnceLock<Arc<str>>,
+    mailbox: OnceLock<MailboxId>,
+}
+
+impl Trail {
     /// Notes the caller; the first one stays.
-    pub fn is(&self, name: &Arc<str>) {
-        let _ = self.0.set(name.clone());
+    pub fn by(&self, name: &Arc<str>) {
+        let _ = self.0.who.set(name.clone());
     }
 
-    fn name(&self) -> &str {
-        self.0.get().map_or("unknown", |name| name)
+    /// Notes the mailbox that was found, so that the line tells it from others whose addresses look the same when they are shortened.
+    pub fn about(&self, mailbox: MailboxId) {
+        let _ = self.0.mailbox.set(mailbox);
+    }
+
+    fn who(&self) -> String {
+        self.0.who.get().map_or("unknown", |name| name).to_owned()
+    }
+
+    /// The address as it was asked for, shortened, and the mailbox's number, which says nothing about a person once the mailbox is removed.
+    fn object(&self, address: String) -> String {
+        match self.0.mailbox.get() {
+            Some(mailbox) => format!("{address} (mailbox {mailbox})"),
+            None => address,
+        }
     }
 }
 
@@ -37,10 +56,11 @@ pub async fn audited(State(api): State<Shared>, request: Request, next: Next) ->
         let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
         let what = format!("{} {route}", parts.method);
         let object = object(&mut parts).await;
-        let who = Who::default();
-        parts.extensions.insert(who.clone());
+        let trail = Trail::default();
+        parts.extensions.insert(trail.clone());
         let response = next.run(Request::from_parts(parts, body)).await;
-        leave(&api, AuditLine { at: api.clock.now(), who: who.name().to_owned(), what, object, status: response.status().as_u16() }).await;
+        let (who, object, status) = (trail.who(), trail.object(object), response.status().as_u16());
+        leave(&api, AuditLine { at: api.clock.now(), who, what, object, status }).await;
         response
     });
     task.await.unwrap_or_else(|_| ApiError::Internal.into_response())

@@ -7,6 +7,7 @@ use postrider_actors::ports::registry_store::MailboxView;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::api::audit::Trail;
 use crate::api::auth::Caller;
 use crate::api::error::{ApiError, Refusals, done, made};
 use crate::api::extract::{MailboxParams, Page, SmtpPath};
@@ -69,9 +70,15 @@ pub struct Mailboxes {
     params(MailboxParams),
     responses((status = 201, body = Mailbox, description = "It was added"), (status = 200, body = Mailbox, description = "It was there"),
         Refusals))]
-pub async fn add(State(api): State<Shared>, Extension(caller): Extension<Caller>, SmtpPath(smtp): SmtpPath) -> Result<Response, ApiError> {
+pub async fn add(
+    State(api): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Extension(trail): Extension<Trail>,
+    SmtpPath(smtp): SmtpPath,
+) -> Result<Response, ApiError> {
     let tenant = caller.reach(&smtp)?;
     let (view, created) = api.registry.mailbox_add(tenant, &smtp, api.clock.now()).await?;
+    trail.about(view.mailbox);
     api.control.shard_changed(view.shard);
     Ok(made(created, Mailbox::from(view)))
 }
@@ -97,10 +104,12 @@ pub async fn list(State(api): State<Shared>, Extension(caller): Extension<Caller
 pub async fn find(
     State(api): State<Shared>,
     Extension(caller): Extension<Caller>,
+    Extension(trail): Extension<Trail>,
     SmtpPath(smtp): SmtpPath,
 ) -> Result<Json<Mailbox>, ApiError> {
     let tenant = caller.reach(&smtp)?;
     let view = api.registry.mailbox_find(tenant, &smtp).await?.ok_or(ApiError::NotFound("mailbox"))?;
+    trail.about(view.mailbox);
     Ok(Json(view.into()))
 }
 
@@ -112,8 +121,12 @@ pub async fn find(
 pub async fn remove(
     State(api): State<Shared>,
     Extension(caller): Extension<Caller>,
+    Extension(trail): Extension<Trail>,
     SmtpPath(smtp): SmtpPath,
 ) -> Result<Response, ApiError> {
+    if let Some(view) = api.registry.mailbox_find(&caller.tenant.id, &smtp).await? {
+        trail.about(view.mailbox);
+    }
     let shard = api.registry.mailbox_remove(&caller.tenant.id, &smtp).await?.ok_or(ApiError::NotFound("mailbox"))?;
     api.control.shard_changed(shard);
     Ok(done())

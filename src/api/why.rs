@@ -8,6 +8,7 @@ use postrider_actors::time::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::api::audit::Trail;
 use crate::api::auth::Caller;
 use crate::api::devices::Device;
 use crate::api::error::{ApiError, Refusals};
@@ -76,9 +77,15 @@ pub struct Event {
     params(MailboxParams),
     responses((status = 200, body = Why, description = "Everything that answers the question"),
         Refusals))]
-pub async fn why(State(api): State<Shared>, Extension(caller): Extension<Caller>, SmtpPath(smtp): SmtpPath) -> Result<Json<Why>, ApiError> {
+pub async fn why(
+    State(api): State<Shared>,
+    Extension(caller): Extension<Caller>,
+    Extension(trail): Extension<Trail>,
+    SmtpPath(smtp): SmtpPath,
+) -> Result<Json<Why>, ApiError> {
     let tenant = caller.reach(&smtp)?;
     let view = api.registry.mailbox_find(tenant, &smtp).await?.ok_or(ApiError::NotFound("mailbox"))?;
+    trail.about(view.mailbox);
     let devices = api.registry.device_list(tenant, &smtp).await?.unwrap_or_default();
     let rows = api.registry.delivery_list(view.mailbox, DELIVERIES).await?;
     let snapshot = api.control.mailbox(view.mailbox).await;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use postrider_actors::ports::{Clock, StoreError};
+use postrider_actors::ports::registry_store::AuditLine;
+use postrider_actors::ports::{Clock, RegistryStore, StoreError};
 
 use super::exit::{Exit, Failure};
 use crate::clock::SystemClock;
@@ -17,6 +18,15 @@ pub async fn open(config: &Config) -> anyhow::Result<(SqliteStore, Arc<dyn Clock
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let store = SqliteStore::open(&config.store.path, Options::new(Arc::clone(&clock))).await;
     Ok((store.map_err(|error| explained(config, &error))?, clock))
+}
+
+/// Leaves a line in the audit trail for what was done on the command line. What cannot be kept is told: what was done is done.
+pub async fn noted(store: &impl RegistryStore, clock: &Arc<dyn Clock>, what: &str, object: &str, done: bool) {
+    let status = if done { 200 } else { 404 };
+    let line = AuditLine { at: clock.now(), who: "command line".into(), what: what.into(), object: object.into(), status };
+    if let Err(error) = store.audit(&line).await {
+        eprintln!("postrider: the audit line could not be kept: {error}");
+    }
 }
 
 /// An error of the database with the file it is about.

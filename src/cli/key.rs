@@ -89,6 +89,7 @@ pub async fn run(args: &Args) -> anyhow::Result<Exit> {
             };
             let (kept, shown) = crate::api::key::generate(role, tenant, note, clock.now());
             store.key_create(&kept).await.map_err(failed)?;
+            database::noted(&store, &clock, "key create", &format!("key {}", kept.id), true).await;
             if args.output.json {
                 let mut answer = view(&kept);
                 answer["key"] = shown.expose().into();
@@ -107,6 +108,7 @@ pub async fn run(args: &Args) -> anyhow::Result<Exit> {
         }
         Action::Revoke { id } => {
             let revoked = store.key_revoke(id).await.map_err(failed)?;
+            database::noted(&store, &clock, "key revoke", &format!("key {}", short(id)), revoked).await;
             if args.output.json {
                 output::json(&json!({ "id": id, "revoked": revoked }));
             } else if revoked {
@@ -132,6 +134,11 @@ fn tenant_of(config: &Config, named: Option<&str>) -> anyhow::Result<TenantId> {
             _ => Err(Failure::error(Exit::Usage, format!("--tenant is wanted: one of {}", known()))),
         },
     }
+}
+
+/// What was typed as a key's public part, as far as the trail keeps it: it may be anything, a whole key by mistake.
+fn short(typed: &str) -> String {
+    typed.chars().filter(char::is_ascii_hexdigit).take(16).collect()
 }
 
 /// A key as it is shown: never its hash.

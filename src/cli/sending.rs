@@ -44,9 +44,12 @@ enum Switch {
 /// Mistakes of the configuration, or what is wrong with the database.
 pub async fn run(args: &Args) -> anyhow::Result<Exit> {
     let config = args.config.load()?;
-    let (store, _) = database::open(&config).await?;
+    let (store, clock) = database::open(&config).await?;
     let allowed = args.switch == Switch::Allow;
     let switched = store.sending_allow(allowed).await;
+    if switched.is_ok() {
+        database::noted(&store, &clock, if allowed { "sending allow" } else { "sending pause" }, "", true).await;
+    }
     store.close().await;
     switched.map_err(|error| database::explained(&config, &error))?;
     if args.output.json {

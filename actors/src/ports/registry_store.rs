@@ -160,13 +160,13 @@ pub struct ApiKey {
 pub struct AuditLine {
     /// When.
     pub at: Timestamp,
-    /// Which key or subject (a key id, or a hash of a user's subject).
+    /// Which key or subject (a key id, or a hash of a user's subject), or the command line.
     pub who: String,
-    /// Method and route template.
+    /// Method and route template, or the command.
     pub what: String,
-    /// The object, shortened.
+    /// The object: a shortened address, with the mailbox's number when it was found; a key's id.
     pub object: String,
-    /// HTTP status.
+    /// HTTP status, or the one that a command's outcome is like.
     pub status: u16,
 }
 

@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use postrider_actors::ids::{Smtp, TenantId};
 use postrider_actors::ports::registry_store::Role;
 
-use crate::api::audit::Who;
+use crate::api::audit::Trail;
 use crate::api::error::ApiError;
 use crate::api::key::{PREFIX, Presented};
 use crate::api::{Shared, Tenant};
@@ -87,8 +87,8 @@ pub async fn authenticate(State(api): State<Shared>, mut request: Request, next:
 /// Lets in administrators only.
 pub async fn authenticate_admin(State(api): State<Shared>, mut request: Request, next: Next) -> Response {
     let found = recognise(&api, request.headers()).await;
-    if let (Ok(caller), Some(who)) = (&found, request.extensions().get::<Who>()) {
-        who.is(&caller.name);
+    if let (Ok(caller), Some(trail)) = (&found, request.extensions().get::<Trail>()) {
+        trail.by(&caller.name);
     }
     match found {
         Ok(caller) if caller.is_admin() => {

@@ -108,6 +108,7 @@ async fn every_admin_call_leaves_a_line_also_a_refused_one() {
     world.send(Method::POST, "/v1/admin/sending", &admin, Some("{}")).await.is(400);
     world.send(Method::PUT, "/v1/admin/mailboxes/nobody", &admin, None).await.is(400);
     world.put(PHONE, &manager, GOOD).await.is(201);
+    let mailbox = world.store.read(|model| *model.mailboxes.keys().next().unwrap());
     let who = |key: &str| format!("key {}", &key[4..20]);
     let line = |who: String, what: &str, object: &str, status| AuditLine {
         at: world.clock.now(),
@@ -120,11 +121,17 @@ async fn every_admin_call_leaves_a_line_also_a_refused_one() {
     assert_eq!(
         world.audit(),
         [
-            line(who(&admin), template, "a…@example.com", 201),
+            line(who(&admin), template, &format!("a…@example.com (mailbox {mailbox})"), 201),
             line(who(&manager), template, "a…@example.com", 403),
             line("unknown".into(), template, "a…@example.com", 401),
             line(who(&admin), "POST /v1/admin/sending", "", 400),
             line(who(&admin), template, "n…@", 400),
         ]
     );
+    for (method, path) in [(Method::GET, path.to_owned()), (Method::GET, format!("{path}/why")), (Method::DELETE, path.to_owned())] {
+        assert!(world.send(method, &path, &admin, None).await.status < 300, "{path}");
+        assert!(world.audit().last().unwrap().object.ends_with(&format!("(mailbox {mailbox})")), "{path}");
+    }
+    world.send(Method::GET, path, &admin, None).await.is(404);
+    assert_eq!(world.audit().last().unwrap().object, "a…@example.com");
 }
