@@ -57,7 +57,7 @@ pub fn unencrypted(domain: &str) -> Option<Url> {
 pub struct Srv {
     /// Lower comes first.
     pub priority: u16,
-    /// Among equals, higher comes first.
+    /// Among equals, the share of those who ask that it wants to be asked first by.
     pub weight: u16,
     /// Only 443, where TLS is spoken, is used.
     pub port: u16,
@@ -65,13 +65,27 @@ pub struct Srv {
     pub target: String,
 }
 
-/// The candidates that DNS records name, best first.
+/// The candidates that DNS records name, in the order in which they are asked (RFC 2782): by priority, among equals by chance in proportion to their
+/// weights. `draw` gives a number from zero up to and including the one that it is given.
 #[must_use]
-pub fn of_records(mut records: Vec<Srv>) -> Vec<Candidate> {
-    // The root as target says that the service is decidedly not there (RFC 2782).
+pub fn of_records(mut records: Vec<Srv>, draw: &mut dyn FnMut(u32) -> u32) -> Vec<Candidate> {
+    // The root as target says that the service is decidedly not there.
     records.retain(|record| record.port == 443 && !record.target.trim_end_matches('.').is_empty());
-    records.sort_by_key(|record| (record.priority, std::cmp::Reverse(record.weight)));
-    records.iter().flat_map(|record| of_host(record.target.trim_end_matches('.'))).collect()
+    // Those without weight come first, so that they have a small chance of being chosen first.
+    records.sort_by_key(|record| (record.priority, record.weight));
+    let mut candidates = Vec::new();
+    while let Some(first) = records.first() {
+        let equals = records.iter().take_while(|record| record.priority == first.priority);
+        let sums = equals.scan(0, |sum, record| {
+            *sum += u32::from(record.weight);
+            Some(*sum)
+        });
+        let sums: Vec<u32> = sums.collect();
+        let drawn = draw(sums.last().copied().unwrap_or_default());
+        let chosen = sums.iter().position(|sum| *sum >= drawn).unwrap_or_default();
+        candidates.extend(of_host(records.remove(chosen).target.trim_end_matches('.')));
+    }
+    candidates
 }
 
 #[cfg(test)]
@@ -95,9 +109,20 @@ mod tests {
         assert_eq!(of_domain("example.com", false)[1].protocol, Protocol::Pox);
     }
 
+    fn record(priority: u16, weight: u16, port: u16, target: &str) -> Srv {
+        Srv { priority, weight, port, target: target.into() }
+    }
+
+    /// The hosts in the order in which they are asked.
+    fn order(records: Vec<Srv>, draw: &mut dyn FnMut(u32) -> u32) -> String {
+        let candidates = of_records(records, draw);
+        let hosts: Vec<_> = candidates.iter().step_by(2).filter_map(|candidate| candidate.url.host_str()).collect();
+        assert_eq!(candidates.len(), 2 * hosts.len(), "two candidates at each");
+        hosts.join(" ")
+    }
+
     #[test]
-    fn records_are_taken_by_priority_then_weight_and_only_where_tls_is_spoken() {
-        let record = |priority, weight, port, target: &str| Srv { priority, weight, port, target: target.into() };
+    fn records_are_taken_by_priority_and_only_where_tls_is_spoken() {
         let records = vec![
             record(10, 5, 443, "c.example."),
             record(0, 1, 443, "b.example."),
@@ -105,7 +130,20 @@ mod tests {
             record(0, 99, 80, "x.example."),
             record(0, 99, 443, "."),
         ];
-        let hosts: Vec<_> = of_records(records).iter().filter_map(|candidate| candidate.url.host_str().map(str::to_owned)).collect();
-        assert_eq!(hosts, ["a.example", "a.example", "b.example", "b.example", "c.example", "c.example"]);
+        assert_eq!(order(records.clone(), &mut |_| 0), "b.example a.example c.example");
+        assert_eq!(order(records, &mut |most| most), "a.example b.example c.example");
+    }
+
+    #[test]
+    fn among_equals_each_is_asked_first_by_the_share_that_its_weight_wants() {
+        let records = || vec![record(0, 3, 443, "three"), record(0, 0, 443, "none"), record(0, 1, 443, "one")];
+        let first = |drawn: u32| order(records(), &mut |most| drawn.min(most)).split(' ').next().unwrap_or_default().to_owned();
+        assert_eq!([0, 1, 2, 3, 4].map(first), ["none", "one", "three", "three", "three"]);
+        let mut bounds = Vec::new();
+        order(records(), &mut |most| {
+            bounds.push(most);
+            most
+        });
+        assert_eq!(bounds, [4, 1, 0], "what was chosen is not weighed again");
     }
 }

@@ -1,6 +1,7 @@
 //! What is tried when no https candidate answered: an unencrypted redirection, and what DNS says (MS-OXDISCO 3.1.5.3, 3.1.5.4).
 
 use async_trait::async_trait;
+use rand::Rng as _;
 use reqwest::Url;
 
 use super::candidates::{Srv, unencrypted};
@@ -17,6 +18,9 @@ pub trait LastWays: Send + Sync + 'static {
     /// # Errors
     /// A short text for traces.
     async fn records(&self, domain: &str) -> Result<Vec<Srv>, String>;
+
+    /// A number from zero up to and including `most`, by chance: which of several records is asked first.
+    fn draw(&self, most: u32) -> u32;
 }
 
 /// Port 80 of `autodiscover.<domain>`, and the system's resolver.
@@ -31,5 +35,9 @@ impl LastWays for Usual {
 
     async fn records(&self, domain: &str) -> Result<Vec<Srv>, String> {
         self.0.records(domain).await
+    }
+
+    fn draw(&self, most: u32) -> u32 {
+        rand::rng().random_range(0..=most)
     }
 }

@@ -95,8 +95,14 @@ impl<'a> Lookup<'a> {
         }
     }
 
+    /// Notes a step that led nowhere.
     fn note(&mut self, step: &'static str, url: &str, outcome: impl Into<String>) {
-        self.trace.push(TraceStep { step, url: url.into(), outcome: outcome.into() });
+        self.trace.push(TraceStep { step, url: url.into(), outcome: outcome.into(), led: false });
+    }
+
+    /// Notes a step that led to the server, or to where it is to be looked for.
+    fn note_led(&mut self, step: &'static str, url: &str, outcome: String) {
+        self.trace.push(TraceStep { step, url: url.into(), outcome, led: true });
     }
 
     /// Keeps the failure that says most: a forbidden host, then "no such mailbox", which a server says only to whom it knows, then refused credentials.
@@ -161,7 +167,7 @@ impl<'a> Lookup<'a> {
         match allowed.and_then(|ews| self.means.tenant.hosts.check(&ews).map(|()| ews)) {
             Ok(ews) => {
                 let grouping = grouping.unwrap_or_else(|| "none".into());
-                self.note(step, url, format!("EWS is at {ews}, group {grouping}"));
+                self.note_led(step, url, format!("EWS is at {ews}, group {grouping}"));
                 Some(Arc::new(Endpoint { url: ews, grouping: grouping.into() }))
             }
             Err(host) => {
@@ -186,7 +192,7 @@ impl<'a> Lookup<'a> {
             self.failed(LocateError::Unavailable { code: "TooManyRedirects".into() });
         } else {
             self.redirects_left -= 1;
-            self.note(step, url, format!("redirects to {next}"));
+            self.note_led(step, url, format!("redirects to {next}"));
             self.queue.push_front(Candidate::at(next));
         }
     }
@@ -198,7 +204,7 @@ impl<'a> Lookup<'a> {
             return;
         }
         self.redirects_left -= 1;
-        self.note(step, url, format!("redirects to an address of {}", to.rsplit('@').next().unwrap_or_default()));
+        self.note_led(step, url, format!("redirects to an address of {}", to.rsplit('@').next().unwrap_or_default()));
         self.begin(to);
     }
 
@@ -268,8 +274,9 @@ impl<'a> Lookup<'a> {
         let name = format!("_autodiscover._tcp.{domain}");
         match self.means.last_ways.records(&domain).await {
             Ok(records) => {
-                let candidates = of_records(records);
-                self.note(STEP, &name, format!("{} addresses", candidates.len()));
+                let candidates = of_records(records, &mut |most| self.means.last_ways.draw(most));
+                let (outcome, led) = (format!("{} addresses", candidates.len()), !candidates.is_empty());
+                self.trace.push(TraceStep { step: STEP, url: name, outcome, led });
                 self.queue.extend(candidates);
             }
             Err(outcome) => self.note(STEP, &name, outcome),

@@ -183,7 +183,7 @@ impl Locator for AutodiscoverLocator {
         match self.tenant(mailbox) {
             Err(error) => (Vec::new(), Err(error)),
             Ok(Tenant { ews_url: Some(url), .. }) => {
-                let step = TraceStep { step: "configured address", url: url.to_string(), outcome: "taken as it is".into() };
+                let step = TraceStep { step: "configured address", url: url.to_string(), outcome: "taken as it is".into(), led: true };
                 (vec![step], self.locate(mailbox).await)
             }
             Ok(tenant) => self.look(mailbox, tenant).await,

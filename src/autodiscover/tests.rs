@@ -50,6 +50,10 @@ impl LastWays for Scripted {
     async fn records(&self, _: &str) -> Result<Vec<Srv>, String> {
         if self.records.is_empty() { Err("no such record".into()) } else { Ok(self.records.clone()) }
     }
+
+    fn draw(&self, most: u32) -> u32 {
+        most
+    }
 }
 
 /// A server without TLS that redirects; what it was asked.

@@ -15,7 +15,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::http::{ClientOptions, TrustRoots};
 use crate::mail_source::{ExchangeParts, assemble};
-use crate::probe::Step;
+use crate::probe::{Step, Went};
 use crate::push_sender::PushSenders;
 
 /// How long all steps at Exchange may take together; autodiscover alone may ask several silent servers.
@@ -25,9 +25,10 @@ const EXCHANGE_DEADLINE: Duration = Duration::from_secs(400);
 const EXAMPLES: &str = "\
 Examples:
   postrider doctor --user ada@example.com
-  postrider doctor --user ada@example.com --json | jq '.steps[] | select(.ok | not)'
+  postrider doctor --user ada@example.com --json | jq '.steps[] | select(.went == \"wrong\")'
 
-Nothing is pushed and nothing is written. The exit code is 0 if every step went well, else 1.";
+A step marked -- came to nothing where others follow: the usual places are asked for the server one after the other.
+Nothing is pushed and nothing is written. The exit code is 0 if no step failed, else 1.";
 
 /// The command's arguments.
 #[derive(Debug, clap::Args)]
@@ -99,12 +100,8 @@ async fn exchange(config: &Config, tenant: &TenantId, smtp: Smtp, report: &mut R
         return report.add(Step::bad("ask Exchange", format!("no end within {seconds} s: look at the network path and the firewall")));
     };
     for step in steps {
-        let tried = format!("{}: {}", step.name, step.tried);
-        report.add(if step.ok {
-            Step::good(tried, step.came_back)
-        } else {
-            Step::bad(tried, format!("{}: {}", step.came_back, step.advice))
-        });
+        let told = if step.advice.is_empty() { step.came_back } else { format!("{}: {}", step.came_back, step.advice) };
+        report.add(Step { tried: format!("{}: {}", step.name, step.tried), told, went: step.went });
     }
 }
 
@@ -132,23 +129,21 @@ struct Report {
 impl Report {
     fn add(&mut self, step: Step) {
         if !self.json {
-            let (sign, text) = match &step.result {
-                Ok(text) => ("ok  ", text),
-                Err(text) => ("FAIL", text),
+            let sign = match step.went {
+                Went::Well => "ok  ",
+                Went::Nowhere => "--  ",
+                Went::Wrong => "FAIL",
             };
-            output::say(&format!("{sign}  {}\n      {text}", step.tried));
+            output::say(&format!("{sign}  {}\n      {}", step.tried, step.told));
         }
         self.steps.push(step);
     }
 
     fn end(self) -> Exit {
-        let failed = self.steps.iter().filter(|step| step.result.is_err()).count();
+        let failed = self.steps.iter().filter(|step| step.went == Went::Wrong).count();
         if self.json {
-            let steps: Vec<_> = self
-                .steps
-                .iter()
-                .map(|step| json!({ "tried": step.tried, "ok": step.result.is_ok(), "result": step.result.as_ref().unwrap_or_else(|text| text) }))
-                .collect();
+            let steps: Vec<_> =
+                self.steps.iter().map(|step| json!({ "tried": step.tried, "went": step.went.as_str(), "result": step.told })).collect();
             output::json(&json!({ "ok": failed == 0, "steps": steps }));
         } else if failed == 0 {
             output::say("everything that this user's pushes need works");
@@ -173,9 +168,11 @@ mod tests {
     }
 
     #[test]
-    fn one_failed_step_is_a_failed_examination() {
+    fn one_failed_step_is_a_failed_examination_and_a_way_that_leads_nowhere_is_not() {
         let mut report = Report { json: true, steps: Vec::new() };
         report.add(Step::good("a", "b"));
+        report.add(Step { tried: "one of several ways".into(), told: "nobody there".into(), went: Went::Nowhere });
+        assert_eq!(Report { json: true, steps: report.steps.clone() }.end(), Exit::Done);
         report.add(Step::bad("c", "d"));
         assert_eq!(report.end(), Exit::Failed);
     }

@@ -16,6 +16,7 @@ use super::soap::sync_folder_items::SyncFolderItems;
 use super::soap::unsubscribe::Unsubscribe;
 use super::watching::Tenant;
 use crate::exchange::{Endpoint, LocateError};
+use crate::probe::Went;
 
 /// How long the first envelope of a stream is waited for.
 const FIRST_ENVELOPE: Duration = Duration::from_secs(30);
@@ -31,17 +32,17 @@ pub struct Step {
     pub came_back: String,
     /// What to do about it; empty if nothing.
     pub advice: String,
-    /// Whether it went well. The first that did not ends the chain.
-    pub ok: bool,
+    /// How it went. The first that went wrong ends the chain.
+    pub went: Went,
 }
 
 impl Step {
     fn good(name: &'static str, tried: impl Into<String>, came_back: impl Into<String>) -> Self {
-        Self { name, tried: tried.into(), came_back: came_back.into(), advice: String::new(), ok: true }
+        Self { name, tried: tried.into(), came_back: came_back.into(), advice: String::new(), went: Went::Well }
     }
 
     fn bad(name: &'static str, tried: impl Into<String>, error: &EwsError) -> Self {
-        Self { name, tried: tried.into(), came_back: error.to_string(), advice: advice(error).into(), ok: false }
+        Self { name, tried: tried.into(), came_back: error.to_string(), advice: advice(error).into(), went: Went::Wrong }
     }
 }
 
@@ -55,7 +56,7 @@ impl EwsMailSource {
             tried: format!("{}: {}", step.step, step.url),
             came_back: step.outcome,
             advice: String::new(),
-            ok: true,
+            went: if step.led { Went::Well } else { Went::Nowhere },
         }));
         let tried = format!("find the server of {}", mailbox.smtp);
         match located.map_err(EwsError::from).and_then(|endpoint| Ok((endpoint, self.watching.tenant(&mailbox.tenant)?))) {

@@ -58,6 +58,8 @@ pub struct TraceStep {
     pub url: String,
     /// What came back.
     pub outcome: String,
+    /// Whether it led anywhere: to the server, or to where it is to be looked for.
+    pub led: bool,
 }
 
 /// Finds where mailboxes are served.

@@ -6,6 +6,7 @@ use postrider_actors::ports::push_sender::{Provider, PushSender, Verdict};
 
 use super::testing::{Scripted, configuration, mail, stage, stage_with};
 use super::*;
+use crate::probe::Went;
 
 #[tokio::test]
 async fn each_environment_and_provider_of_an_app_is_a_channel_and_others_have_no_credential() {
@@ -46,7 +47,7 @@ async fn an_operator_s_check_says_that_good_credentials_are_good() {
     let steps = stage.senders.check(None).await;
     assert_eq!(steps.len(), 6);
     for step in steps {
-        assert!(step.result.is_ok(), "{step:?}");
+        assert_eq!(step.went, Went::Well, "{step:?}");
     }
 }
 
@@ -57,7 +58,7 @@ async fn an_operator_s_check_says_what_to_do_about_bad_ones() {
     let (push, _files) = configuration(apns.port, fcm.port);
     let clock: Arc<dyn Clock> = Arc::new(crate::clock::SystemClock::default());
     let steps = PushSenders::new(&push, &clock).unwrap().check(None).await;
-    let advice: Vec<String> = steps.into_iter().filter_map(|step| step.result.err()).collect();
+    let advice: Vec<String> = steps.into_iter().filter(|step| step.went == Went::Wrong).map(|step| step.told).collect();
     assert_eq!(advice.len(), 3, "both environments of Apple, and Google's token: {advice:?}");
     assert!(advice[0].contains("InvalidProviderToken") && advice[0].contains("key_id"), "{advice:?}");
     assert!(advice[2].contains("invalid_grant") && advice[2].contains("service account"), "{advice:?}");

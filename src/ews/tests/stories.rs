@@ -4,6 +4,8 @@ use postrider_actors::ports::mail_source::{BackEnd, Change, Hint, MailSource, So
 use postrider_actors::time::Timestamp;
 
 use super::harness::{Company, Different, mailbox, until};
+use crate::ews::doctor::Step;
+use crate::probe::Went;
 
 #[tokio::test]
 async fn a_mail_is_hinted_at_found_by_the_sync_and_read() {
@@ -94,13 +96,13 @@ async fn watching_again_and_a_predecessor_s_record_end_the_former_subscription()
 async fn the_doctor_names_every_step_and_the_one_that_fails() {
     let company = Company::usual().await;
     let steps = company.source.diagnose(&mailbox(1)).await;
-    let names: Vec<_> = steps.iter().map(|step| (step.name, step.ok)).collect();
+    let names: Vec<_> = steps.iter().map(|step| (step.name, step.went)).collect();
     let expected = ["autodiscover", "server", "authorization", "mailbox", "sync", "subscription", "stream", "end"];
-    assert_eq!(names, expected.map(|name| (name, true)));
+    assert_eq!(names, expected.map(|name| (name, Went::Well)));
     until("nothing left", || company.server.subscriptions() == 0).await;
     let steps = company.source.diagnose(&mailbox(77)).await;
     let last = steps.last().unwrap();
-    assert_eq!((last.name, last.ok), ("mailbox", false));
+    assert_eq!((last.name, last.went), ("mailbox", Went::Wrong));
     assert!(last.came_back.contains("ErrorNonExistentMailbox") && !last.advice.is_empty());
     company.no_misuse();
 }
@@ -125,7 +127,9 @@ async fn autodiscover_finds_the_server_by_soap_and_by_pox_and_follows_only_allow
         let refused = company.source.watch(&mailbox(n + 1), None).await;
         assert_eq!(refused, Err(SourceError::Refused { code: "HostNotAllowed".into() }));
         let steps = company.source.diagnose(&mailbox(n + 1)).await;
-        assert!(steps.iter().any(|step| step.came_back.contains("not an allowed host")), "{steps:?}");
+        let went = |step: &Step| (step.name, step.went, step.came_back.contains("not an allowed host"));
+        assert!(steps.iter().any(|step| went(step) == ("autodiscover", Went::Nowhere, true)), "{steps:?}");
+        assert_eq!(steps.iter().filter(|step| step.went == Went::Wrong).map(|step| step.name).collect::<Vec<_>>(), ["server"]);
     }
     company.server.redirect(&super::harness::address(3), Some(Redirect::Address(super::harness::address(3))));
     assert!(matches!(company.source.watch(&mailbox(3), None).await, Err(SourceError::Unavailable { .. } | SourceError::Refused { .. })));
