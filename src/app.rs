@@ -8,6 +8,7 @@ use postrider_actors::ids::{MailboxId, NodeId, Session, ShardId};
 use postrider_actors::node::state::Ended;
 use postrider_actors::ports::cluster_store::Features;
 use postrider_actors::ports::{Clock, Ports, StoreError};
+use postrider_actors::settings::Settings;
 use postrider_actors::shard::directory::Directory;
 use postrider_actors::snapshot::{Control, MailboxSnapshot, NodeSnapshot, NodeState};
 use postrider_actors::system::{Identity, System};
@@ -128,8 +129,8 @@ impl Node {
             features: Features::parse("ews"),
             addr: String::new(),
         };
-        let system =
-            System::start(ports, config.core.settings(), identity, directory).await.map_err(|error| StartError::Core(error.to_string()))?;
+        let settings = Settings { placement: config.placement.tuning(), ..config.core.settings() };
+        let system = System::start(ports, settings, identity, directory).await.map_err(|error| StartError::Core(error.to_string()))?;
         control.set(system.clone());
         Ok(Self { system, store, server, drain: config.node.stop_deadline })
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::placement::tuning::Tuning;
+
 /// `pushDowngradeCutoffSec` of a device that names none: 12 hours.
 pub const CUTOFF_DEFAULT: Duration = Duration::from_secs(43_200);
 /// Largest `pushDowngradeCutoffSec`: 3 days.
@@ -88,6 +90,8 @@ pub struct Settings {
     pub breaker_sample: u32,
     /// How long a channel rests when its configuration or credentials are taken to be wrong.
     pub breaker_pause: Duration,
+    /// What placement goes by.
+    pub placement: Tuning,
 }
 
 impl Default for Settings {
@@ -131,6 +135,7 @@ impl Default for Settings {
             breaker_share: 0.2,
             breaker_sample: 20,
             breaker_pause: s(60),
+            placement: Tuning::default(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use postrider_actors::placement::tuning::Tuning;
 use postrider_actors::settings::Settings;
 
 use super::Problems;
@@ -132,6 +133,8 @@ impl Core {
             breaker_share: self.breaker_share,
             breaker_sample: self.breaker_sample,
             breaker_pause: self.breaker_pause,
+            // A section of its own.
+            placement: Tuning::default(),
         }
     }
 

@@ -20,6 +20,7 @@ pub mod ews;
 pub mod http;
 pub mod node;
 pub mod overrides;
+pub mod placement;
 pub mod push;
 pub mod reference;
 pub mod secret;
@@ -74,6 +75,8 @@ section! {
         pub core: core::Core;
         /// This node among the others.
         pub node: node::Node;
+        /// Who owns which mailboxes when several nodes share a database.
+        pub placement: placement::Placement;
         /// Apple and Google.
         pub push: push::Push;
         /// The HTTP API.
@@ -159,6 +162,7 @@ fn check(parts: &Parts, problems: &mut Problems) {
     let tenants: BTreeMap<String, tenants::Tenant> =
         parts.names("tenant").into_iter().filter_map(|name| Some((name.clone(), parts.named("tenant", &name)?))).collect();
     parts.section("core", |core: core::Core| core.check(problems));
+    parts.section("placement", |placement: placement::Placement| placement.check(problems));
     parts.section("push", |push: push::Push| push.check(|name| parts.names("tenant").iter().any(|tenant| tenant == name), problems));
     parts.section("api", |api: api::Api| api.check(problems));
     parts.section("http", |http: http::Http| http.check(problems));

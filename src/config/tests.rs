@@ -21,6 +21,7 @@ fn keys(result: Result<Config, ConfigError>) -> Vec<String> {
 fn a_short_configuration_gets_the_cores_defaults() {
     let config = Config::parse(GOOD, Overrides::default()).expect("good");
     assert_eq!(config.core.settings(), postrider_actors::settings::Settings::default());
+    assert_eq!(config.placement.tuning(), postrider_actors::placement::tuning::Tuning::default());
     assert_eq!(config.tenant["acme"].allowed_domains, ["example.com"]);
 }
 

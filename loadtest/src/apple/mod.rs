@@ -1,6 +1,5 @@
 //! Apple's push service, simulated: HTTP/2 over TLS, every header and payload checked, and what Apple would refuse refused.
 
-mod callers;
 mod connection;
 mod payload;
 mod refusal;
@@ -10,7 +9,7 @@ mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -23,7 +22,6 @@ use crate::push_faults::PushFaults;
 
 pub use refusal::{Reason, Refusal};
 
-use callers::Callers;
 use token::ProviderTokens;
 
 /// More connections than this at a time are closed at once.
@@ -51,8 +49,6 @@ pub struct Options {
     pub token_min_update: Duration,
     /// A connection that is silent for so long is closed with `IdleTimeout`.
     pub idle: Duration,
-    /// Whether accepted pushes are kept account of by the connection that they came on.
-    pub note_callers: bool,
 }
 
 impl Options {
@@ -68,7 +64,6 @@ impl Options {
             max_streams: 1_000,
             token_min_update: Duration::from_secs(20 * 60),
             idle: Duration::from_secs(3_600),
-            note_callers: false,
         }
     }
 }
@@ -76,7 +71,6 @@ impl Options {
 struct Service {
     options: Options,
     tokens: ProviderTokens,
-    callers: Callers,
 }
 
 /// A running service; dropping it stops it.
@@ -95,7 +89,7 @@ impl Apple {
     pub async fn start(options: Options) -> std::io::Result<Self> {
         let listener = TcpListener::bind(options.bind).await?;
         let address = listener.local_addr()?;
-        let service = Arc::new(Service { tokens: ProviderTokens::new(options.token_min_update), callers: Callers::default(), options });
+        let service = Arc::new(Service { tokens: ProviderTokens::new(options.token_min_update), options });
         let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(listen(listener, Arc::clone(&service), cancel.clone(), tasks.clone()));
         Ok(Self { address, service, cancel, tasks })
@@ -114,11 +108,6 @@ impl Apple {
     /// The device tokens of this environment.
     pub fn phones(&self) -> &Arc<Phones> {
         &self.service.options.phones
-    }
-
-    /// When pushes came from these local ports of clients at `since` or later; needs [`Options::note_callers`].
-    pub fn pushes_from(&self, ports: &[u16], since: Instant) -> Vec<Instant> {
-        self.service.callers.since(ports, since)
     }
 
     /// Every provider token seen so far counts as expired from here on.
@@ -149,9 +138,9 @@ async fn listen(listener: TcpListener, service: Arc<Service>, cancel: Cancellati
             () = cancel.cancelled() => return,
         };
         match accepted {
-            Ok((tcp, peer)) if tasks.len() <= MAX_CONNECTIONS => {
+            Ok((tcp, _)) if tasks.len() <= MAX_CONNECTIONS => {
                 let (service, acceptor) = (Arc::clone(&service), acceptor.clone());
-                tasks.spawn(connection::serve(service, acceptor, (tcp, peer.port()), cancel.clone()));
+                tasks.spawn(connection::serve(service, acceptor, tcp, cancel.clone()));
             }
             Ok(_) => {}
             // Out of file descriptors, say: try again when some may be free.

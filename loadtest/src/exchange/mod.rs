@@ -3,7 +3,6 @@
 mod affinity;
 mod autodiscover;
 mod budgets;
-mod coverage;
 mod door;
 mod faults;
 mod names;
@@ -16,7 +15,6 @@ mod server;
 mod subscriptions;
 
 pub use autodiscover::Redirect;
-pub use coverage::CoverageReport;
 pub use faults::{ErrorStatus, ExchangeFaults, NamedIds, RequestFault, StreamFault, StreamPlan};
 pub use options::{ExchangeOptions, Group, Limits, Timings};
 pub use request::OperationName;

@@ -1,8 +1,11 @@
 //! Tests of placement: what the plan must hold for every cluster, and the scenarios that it was measured by.
 
 mod handovers;
+mod leading;
 mod measured;
+mod observing;
 mod properties;
+mod scene;
 
 use std::time::Duration;
 
