@@ -33,6 +33,8 @@ GET  /                  this text
 GET  /ledger?wait=5     the verdict; waits up to so many seconds for outstanding pushes
 GET  /ledger/table      the same for people
 GET  /snapshot          running totals and a sample payload
+GET  /coverage?limitMs=2000  mailboxes that had no open stream with a live subscription for longer
+POST /coverage          begin that account anew
 POST /users             {\"count\": 10, \"prefix\": \"user\", \"domain\": \"example.com\"}: mailboxes user1@example.com ...
 POST /devices           {\"provider\": \"apns\"|\"fcm\", \"token\": \"...\", \"mailbox\": \"...\", \"pushDowngradeCutoffSec\": 43200}:
                         the app is installed, and the books expect every mail to reach this phone
@@ -82,6 +84,7 @@ pub async fn serve(bind: SocketAddr, simulators: Shared, cancel: CancellationTok
         .route("/ledger", get(ledger))
         .route("/ledger/table", get(table))
         .route("/snapshot", get(snapshot))
+        .route("/coverage", get(coverage).post(restart_coverage))
         .route("/users", post(users))
         .route("/devices", post(devices))
         .route("/devices/gone", post(gone))
@@ -116,6 +119,22 @@ async fn table(State(control): State<Control>, Query(Wait { wait }): Query<Wait>
 
 async fn snapshot(State(control): State<Control>) -> Answer {
     Ok(Json(json!(control.simulators.ledger().snapshot())))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Limit {
+    #[serde(default)]
+    limit_ms: u64,
+}
+
+async fn coverage(State(control): State<Control>, Query(Limit { limit_ms }): Query<Limit>) -> Answer {
+    Ok(Json(json!(control.simulators.exchange().coverage(Duration::from_millis(limit_ms)))))
+}
+
+async fn restart_coverage(State(control): State<Control>) -> Answer {
+    control.simulators.exchange().restart_coverage();
+    Ok(Json(json!({})))
 }
 
 #[derive(Deserialize)]

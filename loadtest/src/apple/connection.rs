@@ -48,6 +48,8 @@ enum Done {
 
 struct Client {
     service: Arc<Service>,
+    /// The client's own port.
+    port: u16,
     wire: WireControl,
     cut: Cut,
     token: ConnectionToken,
@@ -57,7 +59,7 @@ struct Client {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve(service: Arc<Service>, acceptor: TlsAcceptor, tcp: TcpStream, cancel: CancellationToken) {
+pub(super) async fn serve(service: Arc<Service>, acceptor: TlsAcceptor, (tcp, port): (TcpStream, u16), cancel: CancellationToken) {
     let (socket, cut) = Socket::new(tcp);
     let Ok(Ok(tls)) = tokio::time::timeout(HANDSHAKE_DEADLINE, acceptor.accept(socket)).await else {
         return;
@@ -75,6 +77,7 @@ pub(super) async fn serve(service: Arc<Service>, acceptor: TlsAcceptor, tcp: Tcp
     };
     let mut client = Client {
         service,
+        port,
         wire: control,
         cut,
         token: ConnectionToken::default(),
@@ -193,12 +196,13 @@ impl Client {
     fn begin(&mut self, parts: &Parts, fault: Fault) -> Exchange {
         let arrived_ms = jiff::Timestamp::now().as_millisecond();
         let checked = request::check(parts, &self.service.tokens, &mut self.token, &self.service.options.topics, arrived_ms / 1_000);
-        Exchange { service: Arc::clone(&self.service), checked, fault, arrived: Instant::now(), arrived_ms }
+        Exchange { service: Arc::clone(&self.service), port: self.port, checked, fault, arrived: Instant::now(), arrived_ms }
     }
 }
 
 struct Exchange {
     service: Arc<Service>,
+    port: u16,
     checked: Checked,
     fault: Fault,
     arrived: Instant,
@@ -260,6 +264,9 @@ impl Exchange {
             arrived_ms: self.arrived_ms,
             payload: body,
         });
+        if service.options.note_callers {
+            service.callers.note(self.port, self.arrived);
+        }
         Ok(())
     }
 

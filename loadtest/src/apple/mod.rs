@@ -1,5 +1,6 @@
 //! Apple's push service, simulated: HTTP/2 over TLS, every header and payload checked, and what Apple would refuse refused.
 
+mod callers;
 mod connection;
 mod payload;
 mod refusal;
@@ -9,7 +10,7 @@ mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -22,6 +23,7 @@ use crate::push_faults::PushFaults;
 
 pub use refusal::{Reason, Refusal};
 
+use callers::Callers;
 use token::ProviderTokens;
 
 /// More connections than this at a time are closed at once.
@@ -49,6 +51,8 @@ pub struct Options {
     pub token_min_update: Duration,
     /// A connection that is silent for so long is closed with `IdleTimeout`.
     pub idle: Duration,
+    /// Whether accepted pushes are kept account of by the connection that they came on.
+    pub note_callers: bool,
 }
 
 impl Options {
@@ -64,6 +68,7 @@ impl Options {
             max_streams: 1_000,
             token_min_update: Duration::from_secs(20 * 60),
             idle: Duration::from_secs(3_600),
+            note_callers: false,
         }
     }
 }
@@ -71,6 +76,7 @@ impl Options {
 struct Service {
     options: Options,
     tokens: ProviderTokens,
+    callers: Callers,
 }
 
 /// A running service; dropping it stops it.
@@ -89,7 +95,7 @@ impl Apple {
     pub async fn start(options: Options) -> std::io::Result<Self> {
         let listener = TcpListener::bind(options.bind).await?;
         let address = listener.local_addr()?;
-        let service = Arc::new(Service { tokens: ProviderTokens::new(options.token_min_update), options });
+        let service = Arc::new(Service { tokens: ProviderTokens::new(options.token_min_update), callers: Callers::default(), options });
         let (cancel, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(listen(listener, Arc::clone(&service), cancel.clone(), tasks.clone()));
         Ok(Self { address, service, cancel, tasks })
@@ -108,6 +114,11 @@ impl Apple {
     /// The device tokens of this environment.
     pub fn phones(&self) -> &Arc<Phones> {
         &self.service.options.phones
+    }
+
+    /// When pushes came from these local ports of clients at `since` or later; needs [`Options::note_callers`].
+    pub fn pushes_from(&self, ports: &[u16], since: Instant) -> Vec<Instant> {
+        self.service.callers.since(ports, since)
     }
 
     /// Every provider token seen so far counts as expired from here on.
@@ -138,9 +149,9 @@ async fn listen(listener: TcpListener, service: Arc<Service>, cancel: Cancellati
             () = cancel.cancelled() => return,
         };
         match accepted {
-            Ok((tcp, _)) if tasks.len() <= MAX_CONNECTIONS => {
+            Ok((tcp, peer)) if tasks.len() <= MAX_CONNECTIONS => {
                 let (service, acceptor) = (Arc::clone(&service), acceptor.clone());
-                tasks.spawn(connection::serve(service, acceptor, tcp, cancel.clone()));
+                tasks.spawn(connection::serve(service, acceptor, (tcp, peer.port()), cancel.clone()));
             }
             Ok(_) => {}
             // Out of file descriptors, say: try again when some may be free.

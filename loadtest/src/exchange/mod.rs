@@ -3,6 +3,7 @@
 mod affinity;
 mod autodiscover;
 mod budgets;
+mod coverage;
 mod door;
 mod faults;
 mod names;
@@ -15,6 +16,7 @@ mod server;
 mod subscriptions;
 
 pub use autodiscover::Redirect;
+pub use coverage::CoverageReport;
 pub use faults::{ErrorStatus, ExchangeFaults, NamedIds, RequestFault, StreamFault, StreamPlan};
 pub use options::{ExchangeOptions, Group, Limits, Timings};
 pub use request::OperationName;

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::affinity::BackEnd;
 use super::autodiscover::Redirect;
 use super::budgets::Budgets;
+use super::coverage::CoverageReport;
 use super::door;
 use super::options::{ExchangeOptions, Group};
 use super::subscriptions::Subscriptions;
@@ -151,6 +152,16 @@ impl Server {
     /// Streaming connections that are open.
     pub fn streams(&self) -> usize {
         self.shared.streams.load(Ordering::Relaxed)
+    }
+
+    /// Which mailboxes had no open stream with a live subscription of theirs for longer than `limit`, since the last [`Server::restart_coverage`].
+    pub fn coverage(&self, limit: Duration) -> CoverageReport {
+        self.shared.subscriptions.coverage().report(limit)
+    }
+
+    /// Begins that account anew.
+    pub fn restart_coverage(&self) {
+        self.shared.subscriptions.coverage().restart();
     }
 
     /// Requests that came in so far, to autodiscover and to the web services.

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::sync::Notify;
 
 use super::affinity::BackEnd;
+use super::coverage::Coverage;
 use crate::world::{Event, EventKind, EventSink, Mailbox};
 
 /// A streaming subscription to one inbox.
@@ -21,6 +22,7 @@ pub(super) struct Subscription {
     pub(super) back_end: BackEnd,
     kinds: Vec<EventKind>,
     room: usize,
+    coverage: Arc<Coverage>,
     state: Mutex<State>,
 }
 
@@ -30,6 +32,9 @@ struct State {
     missed: bool,
     moved: bool,
     opener: Weak<Opener>,
+    /// Whether it is on the account of its mailbox: a stream holds it and it lives.
+    counted: bool,
+    ended: bool,
     /// Whether the opener has this subscription in its list already.
     announced: bool,
     touched: Instant,
@@ -80,8 +85,25 @@ impl Subscription {
         }
         state.touched = Instant::now();
         state.announced = false;
+        if !state.counted && !state.ended && !state.moved {
+            state.counted = true;
+            self.coverage.opened(self.mailbox.smtp());
+        }
         if !state.queue.is_empty() || state.missed || state.moved {
             self.announce(&mut state);
+        }
+    }
+
+    /// It is no longer one of the live ones.
+    fn end(&self) {
+        let mut state = self.lock();
+        state.ended = true;
+        self.discount(&mut state);
+    }
+
+    fn discount(&self, state: &mut State) {
+        if std::mem::take(&mut state.counted) {
+            self.coverage.closed(self.mailbox.smtp());
         }
     }
 
@@ -92,6 +114,7 @@ impl Subscription {
             state.opener = Weak::new();
             state.touched = Instant::now();
             state.announced = false;
+            self.discount(&mut state);
         }
     }
 
@@ -137,6 +160,7 @@ impl EventSink for Subscription {
         let mut state = self.lock();
         state.moved = true;
         state.queue.clear();
+        self.discount(&mut state);
         self.announce(&mut state);
     }
 }
@@ -184,6 +208,7 @@ pub(super) enum Unusable {
 #[derive(Default)]
 pub(super) struct Subscriptions {
     all: Mutex<Table>,
+    coverage: Arc<Coverage>,
 }
 
 #[derive(Default)]
@@ -219,11 +244,14 @@ impl Subscriptions {
             back_end,
             kinds,
             room,
+            coverage: Arc::clone(&self.coverage),
             state: Mutex::new(State {
                 queue: VecDeque::new(),
                 missed: false,
                 moved: false,
                 opener: Weak::new(),
+                counted: false,
+                ended: false,
                 announced: false,
                 touched: Instant::now(),
             }),
@@ -279,6 +307,11 @@ impl Subscriptions {
         self.lock().sweep(lifetime);
     }
 
+    /// Which mailboxes are heard.
+    pub(super) fn coverage(&self) -> &Coverage {
+        &self.coverage
+    }
+
     /// How many are live.
     pub(super) fn len(&self) -> usize {
         self.lock().by_id.len()
@@ -298,6 +331,7 @@ impl Table {
         let Some(gone) = self.by_id.remove(id) else {
             return;
         };
+        gone.end();
         let smtp = gone.mailbox.smtp();
         if let Some(count) = self.per_mailbox.get_mut(smtp) {
             *count -= 1;

@@ -27,6 +27,8 @@ pub(super) struct Mail {
     pub(super) hash: ShortHash,
     pub(super) delivered: Tick,
     hinted: Option<Tick>,
+    /// When a phone first heard of it.
+    told: Option<Tick>,
     to_announce: bool,
     /// Not to be announced, and seen at once: it came read, as a draft, or is no mail. (Else it was moved or copied.)
     never: bool,
@@ -100,6 +102,7 @@ impl Mailbox {
             hash,
             delivered: at,
             hinted: None,
+            told: None,
             to_announce,
             never: !to_announce && at_ms - received_ms < FRESH_MS,
             received_ms,
@@ -291,6 +294,11 @@ impl Mailbox {
         missing
     }
 
+    /// When a phone first heard of a mail that was delivered at `since` or later.
+    pub(super) fn told_since(&self, since: Tick) -> Option<Tick> {
+        self.mails.iter().rev().take_while(|mail| mail.delivered >= since).filter_map(|mail| mail.told).min()
+    }
+
     /// Phones whose icon shows another number than the inbox has unread mails.
     pub(super) fn badges_behind(&self) -> u64 {
         let Some(unread) = self.unread else { return 0 };
@@ -300,8 +308,9 @@ impl Mailbox {
 }
 
 impl Mail {
-    fn measure(&self, at: Tick, late_after: u64, judged: &mut Judged) {
+    fn measure(&mut self, at: Tick, late_after: u64, judged: &mut Judged) {
         judged.announced += 1;
+        self.told.get_or_insert(at);
         judged.from_delivery.push(at.saturating_sub(self.delivered));
         match self.hinted {
             None => judged.unhinted += 1,

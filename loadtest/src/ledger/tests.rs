@@ -352,3 +352,16 @@ async fn the_verdict_waits_for_what_is_outstanding_but_not_for_ever() {
     assert!(story.ledger.verdict(Duration::from_secs(30)).await.is_clean());
     assert!(began.elapsed() < Duration::from_secs(1));
 }
+
+#[test]
+fn a_mailbox_is_pushed_again_when_a_mail_that_came_since_is_announced() {
+    let story = Story::begin();
+    let again = |since_ms| story.ledger.pushed_again(story.at(since_ms), ["ann@example.com", "nobody@example.com"]);
+    story.mail("before", 1_000, true);
+    story.push("a", "p1", &["before"], 6_000);
+    story.mail("after", 5_000, true);
+    assert_eq!(again(4_000), [None, None], "what came before does not count");
+    story.push("a", "p2", &["after"], 7_500);
+    story.push("b", "p3", &["after"], 9_000);
+    assert_eq!(again(4_000), [Some(Duration::from_millis(3_500)), None]);
+}

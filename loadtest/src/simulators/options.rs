@@ -65,6 +65,8 @@ pub struct Options {
     pub audience: String,
     /// Streams that APNs allows at a time on one connection.
     pub apns_streams: u32,
+    /// Whether APNs keeps account of which connection each push came on.
+    pub note_callers: bool,
 }
 
 impl Default for Options {
@@ -81,6 +83,7 @@ impl Default for Options {
             topics: vec![Credentials::APP.to_owned()],
             audience: "postrider".to_owned(),
             apns_streams: 1_000,
+            note_callers: false,
         }
     }
 }

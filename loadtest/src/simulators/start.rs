@@ -64,6 +64,7 @@ impl<'a> Start<'a> {
         options.bind = self.bind(port);
         options.topics = self.options.topics.clone();
         options.max_streams = self.options.apns_streams;
+        options.note_callers = self.options.note_callers;
         options.faults = self.faults(salt);
         let apple = Apple::start(options).await.map_err(at("APNs", port))?;
         apple.add_key(Credentials::APNS_KID, Credentials::APNS_TEAM, self.credentials.apns_key.public_key_raw());

@@ -96,3 +96,32 @@ async fn a_sync_pages_over_the_wire_and_a_mail_dragged_in_is_told_as_moved() {
     assert_eq!(event.child("ItemId").unwrap().attribute("Id"), Some(item.as_str()));
     assert_ne!(event.child("OldItemId").unwrap().attribute("Id"), Some(item.as_str()));
 }
+
+#[tokio::test]
+async fn a_mailbox_is_covered_while_an_open_stream_holds_a_live_subscription_of_it() {
+    let company = Company::new().await;
+    let bare = || company.server.coverage(std::time::Duration::ZERO).uncovered;
+    let until = async |wanted: usize| {
+        while bare() != wanted {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    };
+    let first = company.subscribe(ANNA).await;
+    assert_eq!(company.server.coverage(std::time::Duration::ZERO).mailboxes, 0, "a subscription alone hears nothing");
+    let mut stream = company.ask(ANNA, &streaming(&[&first], 30)).stream().await;
+    stream.document().await;
+    assert_eq!((bare(), company.server.coverage(std::time::Duration::ZERO).mailboxes), (0, 1));
+
+    let second = company.subscribe(ANNA).await;
+    let mut heir = company.ask(ANNA, &streaming(&[&second], 30)).stream().await;
+    heir.document().await;
+    drop(stream);
+    company.ask(ANNA, &unsubscribe(&first)).send().await;
+    assert_eq!(company.server.coverage(std::time::Duration::ZERO).longest_ms, 0, "handed over without a gap");
+
+    company.ask(ANNA, &unsubscribe(&second)).send().await;
+    until(1).await;
+    let third = company.subscribe(ANNA).await;
+    company.ask(ANNA, &streaming(&[&third], 30)).stream().await.document().await;
+    until(1).await;
+}
