@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod phones;
 pub mod push_faults;
 pub mod run;
+pub mod service_faults;
 pub mod simulators;
 pub mod socket;
 pub mod tls;

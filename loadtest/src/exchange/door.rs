@@ -28,6 +28,11 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>, cut:
     let body = body.to_bytes();
     let path = head.uri.path().to_ascii_lowercase();
     let is_post = head.method == Method::POST;
+    if path.starts_with("/autodiscover/")
+        && let Some((status, retry_after_s)) = shared.options.autodiscover_faults.meet(&cut).await?
+    {
+        return Ok(unavailable(status, retry_after_s));
+    }
     match path.as_str() {
         "/ews/exchange.asmx" if is_post => checks::web_service(shared, &head.headers, &body, cut).await,
         "/autodiscover/autodiscover.svc" if is_post => Ok(autodiscover::soap(&shared, &head.headers, &body)),
@@ -35,6 +40,15 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>, cut:
         "/ews/exchange.asmx" | "/autodiscover/autodiscover.svc" => Ok(plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")),
         _ => Ok(plain(StatusCode::NOT_FOUND, "not found")),
     }
+}
+
+/// What load balancers and overloaded front ends answer.
+fn unavailable(status: u16, retry_after_s: Option<u64>) -> Response<Body> {
+    let mut response = plain(StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE), "unavailable");
+    if let Some(seconds) = retry_after_s {
+        response.headers_mut().insert(http::header::RETRY_AFTER, http::HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// A short answer for people.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::identity::Accounts;
+use crate::service_faults::ServiceFaults;
 use crate::witness::Witness;
 use crate::world::World;
 
@@ -34,6 +35,8 @@ pub struct ExchangeOptions {
     pub impersonators: Vec<String>,
     /// The groups that mailboxes are spread over (by `Mailbox::set_group`).
     pub groups: Vec<Group>,
+    /// What goes wrong at autodiscover.
+    pub autodiscover_faults: Arc<ServiceFaults>,
     /// What is allowed.
     pub limits: Limits,
     /// How long things take.
@@ -66,6 +69,7 @@ impl ExchangeOptions {
             audiences: Vec::new(),
             impersonators: Vec::new(),
             groups: vec![Group::named("POSTSIM01")],
+            autodiscover_faults: Arc::new(ServiceFaults::none()),
             limits: Limits::default(),
             timings: Timings::default(),
         }

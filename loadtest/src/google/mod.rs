@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::ledger::Ledger;
 use crate::phones::Phones;
 use crate::push_faults::PushFaults;
+use crate::service_faults::ServiceFaults;
 
 use oauth::AccessTokens;
 pub use oauth::SCOPE;
@@ -38,6 +39,8 @@ pub struct Options {
     pub phones: Arc<Phones>,
     /// What goes wrong.
     pub faults: Arc<PushFaults>,
+    /// What goes wrong at the token endpoint.
+    pub token_faults: Arc<ServiceFaults>,
     /// Who hears of it.
     pub ledger: Arc<Ledger>,
     /// Messages a minute that the project may send; 600,000 at Google.
@@ -55,6 +58,7 @@ impl Options {
             project: "example-mail".to_owned(),
             phones,
             faults: Arc::new(PushFaults::none()),
+            token_faults: Arc::new(ServiceFaults::none()),
             ledger,
             quota_per_minute: 600_000,
             token_lifetime: Duration::from_secs(3_599),

@@ -93,6 +93,10 @@ async fn handle(service: Arc<Service>, hold: Hold, request: Request<Incoming>) -
     };
     let now_s = jiff::Timestamp::now().as_second();
     if parts.uri.path() == "/token" {
+        if let Some((status, retry_after_s)) = service.options.token_faults.meet(&hold.cut).await? {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+            return Ok(Answer { status, retry_after_s, body: "{\"error\":\"temporarily_unavailable\"}".to_owned() }.into_response());
+        }
         return Ok(service.token(&parts, &body, now_s).into_response());
     }
     let arrival = Arrival::now();

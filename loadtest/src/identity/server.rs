@@ -1,11 +1,10 @@
 //! The identity provider over HTTPS.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -18,6 +17,7 @@ use super::accounts::Accounts;
 use super::issuer::Issuer;
 use super::tokens;
 use crate::https::{Body, Serving, full, serve};
+use crate::service_faults::{Refused, ServiceFault, ServiceFaults};
 use crate::witness::{Misuse, Witness};
 
 /// The largest token request that is read.
@@ -61,6 +61,8 @@ pub struct IdentityOptions {
     pub token_lifetime: Duration,
     /// `aud` of phone users' tokens.
     pub audience: String,
+    /// What goes wrong, whatever is asked.
+    pub faults: Arc<ServiceFaults>,
 }
 
 impl fmt::Debug for IdentityOptions {
@@ -87,6 +89,7 @@ impl IdentityOptions {
             resources: vec!["https://outlook.office365.com".to_owned()],
             token_lifetime: Duration::from_secs(3600),
             audience: "postrider".to_owned(),
+            faults: Arc::new(ServiceFaults::none()),
         }
     }
 }
@@ -94,8 +97,6 @@ impl IdentityOptions {
 struct Shared {
     options: IdentityOptions,
     issuer: OnceLock<Arc<Issuer>>,
-    /// Statuses with which the next requests fail.
-    failures: Mutex<VecDeque<u16>>,
     tokens: AtomicU64,
     key_requests: AtomicU64,
 }
@@ -120,17 +121,16 @@ impl Server {
     /// When the address cannot be bound.
     pub async fn start(options: IdentityOptions) -> io::Result<Self> {
         let (bind, tls) = (options.bind, Arc::clone(&options.tls));
-        let shared = Arc::new(Shared {
-            options,
-            issuer: OnceLock::new(),
-            failures: Mutex::default(),
-            tokens: AtomicU64::new(0),
-            key_requests: AtomicU64::new(0),
-        });
+        let shared = Arc::new(Shared { options, issuer: OnceLock::new(), tokens: AtomicU64::new(0), key_requests: AtomicU64::new(0) });
         let for_requests = Arc::clone(&shared);
-        let serving = serve(bind, tls, move |request, _| {
+        let serving = serve(bind, tls, move |request, cut| {
             let shared = Arc::clone(&for_requests);
-            async move { Ok(answer(&shared, request).await) }
+            async move {
+                match shared.options.faults.meet(&cut).await? {
+                    Some(refused) => Ok(failing(refused)),
+                    None => Ok(answer(&shared, request).await),
+                }
+            }
         })
         .await?;
         let url = format!("https://{}:{}", shared.options.host, serving.addr().port());
@@ -156,8 +156,8 @@ impl Server {
 
     /// The next requests are answered with these statuses (429 carries `Retry-After: 1`), whatever they ask.
     pub fn fail_next(&self, statuses: impl IntoIterator<Item = u16>) {
-        let mut failures = self.shared.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        failures.extend(statuses);
+        let status = |code| ServiceFault::Status { code, retry_after_s: (code == 429).then_some(1) };
+        self.shared.options.faults.script(statuses.into_iter().map(status));
     }
 
     /// Access tokens given out so far.
@@ -177,12 +177,8 @@ impl Server {
 }
 
 async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
-    let failure = shared.failures.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-    if let Some(status) = failure {
-        return failing(status);
-    }
     let Some(issuer) = shared.issuer.get() else {
-        return failing(503);
+        return failing((503, None));
     };
     let (head, body) = request.into_parts();
     let path = head.uri.path();
@@ -236,10 +232,10 @@ fn form_of(body: &[u8]) -> Vec<(String, String)> {
     url.query_pairs().map(|(k, v)| (k.into_owned(), v.into_owned())).collect()
 }
 
-fn failing(status: u16) -> Response<Body> {
+fn failing((status, retry_after_s): Refused) -> Response<Body> {
     let mut response = json_of(status, &json!({ "error": "temporarily_unavailable" }));
-    if status == 429 {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    if let Some(seconds) = retry_after_s {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

@@ -16,6 +16,7 @@ use crate::google::Google;
 use crate::identity::{self, Accounts, Mint};
 use crate::ledger::{Device, Ledger, Provider};
 use crate::push_faults::PushFaults;
+use crate::service_faults::ServiceFaults;
 use crate::witness::Witness;
 use crate::world::World;
 
@@ -35,6 +36,7 @@ pub struct Simulators {
     apple_sandbox: Apple,
     google: Google,
     push_faults: Vec<Arc<PushFaults>>,
+    service_faults: Vec<Arc<ServiceFaults>>,
     exchange_faults: Arc<ExchangeFaults>,
 }
 
@@ -74,9 +76,22 @@ impl Simulators {
         let apple = start.apple(options.ports.apns, 1).await?;
         let apple_sandbox = start.apple(options.ports.apns_sandbox, 2).await?;
         let google = start.google().await?;
-        let push_faults = start.push_faults();
+        let (push_faults, service_faults) = start.faults();
         let endpoints = Endpoints::of(&exchange, &identity, [&apple, &apple_sandbox], &google);
-        Ok(Self { world, ledger, credentials, endpoints, exchange, identity, apple, apple_sandbox, google, push_faults, exchange_faults })
+        Ok(Self {
+            world,
+            ledger,
+            credentials,
+            endpoints,
+            exchange,
+            identity,
+            apple,
+            apple_sandbox,
+            google,
+            push_faults,
+            service_faults,
+            exchange_faults,
+        })
     }
 
     /// The mailboxes.
@@ -178,9 +193,8 @@ impl Simulators {
     /// Ends the storm, or lets it come again: a run is judged when all has been said.
     pub fn set_faults_active(&self, active: bool) {
         self.exchange_faults.set_active(active);
-        for faults in &self.push_faults {
-            faults.set_active(active);
-        }
+        self.push_faults.iter().for_each(|faults| faults.set_active(active));
+        self.service_faults.iter().for_each(|faults| faults.set_active(active));
     }
 
     /// Writes what a product in another process needs into a folder: `ca.pem`, `apns.p8`, `fcm.json`, `oauth-client-secret`,

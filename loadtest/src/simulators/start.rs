@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::apple::{self, Apple};
 use crate::credentials::Credentials;
@@ -12,6 +13,7 @@ use crate::identity::{self, Accounts, IdentityOptions};
 use crate::ledger::Ledger;
 use crate::phones::Phones;
 use crate::push_faults::PushFaults;
+use crate::service_faults::ServiceFaults;
 use crate::tls::{ALPN_H2, ALPN_HTTP_1_1};
 use crate::witness::Witness;
 use crate::world::World;
@@ -21,22 +23,26 @@ use super::options::{FaultLevel, Options};
 /// The name under which all simulators are reached, and one that means the same.
 pub(super) const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
+/// How long a token for Exchange is good in a storm: its end is met several times.
+const SHORT_LIFE: Duration = Duration::from_secs(20);
+
 /// What the servers have in common while they are started.
 pub(super) struct Start<'a> {
     options: &'a Options,
     credentials: &'a Credentials,
     ledger: &'a Arc<Ledger>,
     push_faults: Vec<Arc<PushFaults>>,
+    service_faults: Vec<Arc<ServiceFaults>>,
 }
 
 impl<'a> Start<'a> {
     pub(super) fn new(options: &'a Options, credentials: &'a Credentials, ledger: &'a Arc<Ledger>) -> Self {
-        Self { options, credentials, ledger, push_faults: Vec::new() }
+        Self { options, credentials, ledger, push_faults: Vec::new(), service_faults: Vec::new() }
     }
 
-    /// The faults of all push providers that were started.
-    pub(super) fn push_faults(self) -> Vec<Arc<PushFaults>> {
-        self.push_faults
+    /// The faults of all push providers, and of the services beside Exchange, that were started.
+    pub(super) fn faults(self) -> (Vec<Arc<PushFaults>>, Vec<Arc<ServiceFaults>>) {
+        (self.push_faults, self.service_faults)
     }
 
     fn bind(&self, port: u16) -> SocketAddr {
@@ -47,12 +53,26 @@ impl<'a> Start<'a> {
         Arc::new(self.credentials.authority.server_config(&NAMES, alpn))
     }
 
-    /// Faults of one push provider: each draws its own sequence from the one seed.
-    fn faults(&mut self, salt: u64) -> Arc<PushFaults> {
-        let seed = self.options.seed.wrapping_mul(31).wrapping_add(salt);
+    /// Each draws its own sequence from the one seed.
+    fn seed(&self, salt: u64) -> u64 {
+        self.options.seed.wrapping_mul(31).wrapping_add(salt)
+    }
+
+    /// Faults of one service beside Exchange.
+    fn service_faults(&mut self, salt: u64) -> Arc<ServiceFaults> {
+        let faults = Arc::new(match self.options.faults {
+            FaultLevel::None => ServiceFaults::none(),
+            FaultLevel::Storm => ServiceFaults::storm(self.seed(salt)),
+        });
+        self.service_faults.push(Arc::clone(&faults));
+        faults
+    }
+
+    /// Faults of one push provider.
+    fn push_provider_faults(&mut self, salt: u64) -> Arc<PushFaults> {
         let faults = Arc::new(match self.options.faults {
             FaultLevel::None => PushFaults::none(),
-            FaultLevel::Storm => PushFaults::storm(seed),
+            FaultLevel::Storm => PushFaults::storm(self.seed(salt)),
         });
         self.push_faults.push(Arc::clone(&faults));
         faults
@@ -65,7 +85,7 @@ impl<'a> Start<'a> {
         options.topics = self.options.topics.clone();
         options.max_streams = self.options.apns_streams;
         options.note_callers = self.options.note_callers;
-        options.faults = self.faults(salt);
+        options.faults = self.push_provider_faults(salt);
         let apple = Apple::start(options).await.map_err(at("APNs", port))?;
         apple.add_key(Credentials::APNS_KID, Credentials::APNS_TEAM, self.credentials.apns_key.public_key_raw());
         Ok(apple)
@@ -77,14 +97,15 @@ impl<'a> Start<'a> {
         let mut options = google::Options::new(tls, phones, Arc::clone(self.ledger));
         options.bind = self.bind(self.options.ports.fcm);
         options.project = Credentials::FCM_PROJECT.to_owned();
-        options.faults = self.faults(3);
+        options.faults = self.push_provider_faults(3);
+        options.token_faults = self.service_faults(4);
         let google = Google::start(options).await.map_err(at("FCM", self.options.ports.fcm))?;
         google.set_account(Credentials::FCM_EMAIL, self.credentials.fcm_key.public_key_raw());
         Ok(google)
     }
 
     pub(super) async fn exchange(
-        &self,
+        &mut self,
         world: &Arc<World>,
         accounts: &Arc<Accounts>,
         faults: &Arc<ExchangeFaults>,
@@ -92,12 +113,13 @@ impl<'a> Start<'a> {
         let mut options = ExchangeOptions::new(Arc::clone(world), Arc::clone(accounts), self.tls(&[ALPN_HTTP_1_1]));
         options.bind = self.bind(self.options.ports.exchange);
         options.faults = Arc::clone(faults);
+        options.autodiscover_faults = self.service_faults(5);
         options.timings.heartbeat = self.options.heartbeat;
         options.timings.minute = self.options.stream_minute;
         exchange::Server::start(options).await.map_err(at("Exchange", self.options.ports.exchange))
     }
 
-    pub(super) async fn identity(&self, accounts: &Arc<Accounts>) -> io::Result<identity::Server> {
+    pub(super) async fn identity(&mut self, accounts: &Arc<Accounts>) -> io::Result<identity::Server> {
         let witness: Arc<dyn Witness> = Arc::clone(self.ledger) as _;
         let mut options = IdentityOptions::new(Arc::clone(accounts), witness, self.tls(&[ALPN_HTTP_1_1]));
         options.bind = self.bind(self.options.ports.identity);
@@ -106,6 +128,10 @@ impl<'a> Start<'a> {
             .clients
             .push(identity::Client { id: Credentials::OAUTH_CLIENT_ID.to_owned(), secret: self.credentials.oauth_secret.clone() });
         options.audience = self.options.audience.clone();
+        options.faults = self.service_faults(6);
+        if self.options.faults == FaultLevel::Storm {
+            options.token_lifetime = SHORT_LIFE;
+        }
         identity::Server::start(options).await.map_err(at("the identity provider", self.options.ports.identity))
     }
 }

@@ -16,6 +16,31 @@ async fn everything_starts_under_one_authority_and_stops() {
 }
 
 #[tokio::test]
+async fn a_storm_touches_autodiscover_and_the_token_endpoints_until_it_has_passed() {
+    let simulators = Simulators::start(Options { faults: FaultLevel::Storm, ..Options::default() }).await.unwrap();
+    let root = reqwest::Certificate::from_pem(simulators.ca_pem().as_bytes()).unwrap();
+    let client = reqwest::Client::builder().tls_certs_only([root]).build().unwrap();
+    let Endpoints { autodiscover, oauth_token, fcm_token, .. } = simulators.endpoints().clone();
+    for url in [autodiscover, oauth_token, fcm_token] {
+        // Whoever is looked at is told that his request is wrong.
+        let failures = async || {
+            let mut failures = 0;
+            for _ in 0..40 {
+                let answer = client.post(&url).send().await;
+                failures += u32::from(answer.is_err() || answer.is_ok_and(|answer| [429, 500, 503].contains(&answer.status().as_u16())));
+            }
+            failures
+        };
+        simulators.set_faults_active(true);
+        let failed = failures().await;
+        assert!(failed > 0 && failed < 30, "{url}: {failed} of 40");
+        simulators.set_faults_active(false);
+        assert_eq!(failures().await, 0, "{url}");
+    }
+    assert!(simulators.service_faults.iter().all(|faults| faults.met() > 0));
+}
+
+#[tokio::test]
 async fn the_development_files_hold_what_a_product_needs_and_stay_the_same() {
     let dir = tempfile::tempdir().unwrap();
     for _ in 0..2 {
