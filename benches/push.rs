@@ -1,14 +1,16 @@
 //! How fast pushes are put into words.
 
+#[path = "push_path/example.rs"]
+#[allow(dead_code, reason = "shared with the bench of the push path")]
+mod example;
+
 use std::hint::black_box;
-use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 use postrider::clock::SystemClock;
 use postrider::notification::MAX_PAYLOAD_BYTES;
-use postrider_actors::ids::{EventKey, ItemId, TenantId};
 use postrider_actors::ports::Clock;
-use postrider_actors::ports::push_sender::{Channel, Content, Provider, Push, PushToken};
+use postrider_actors::ports::push_sender::{Content, Push};
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
@@ -27,7 +29,7 @@ fn payloads(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("payload");
     group.throughput(Throughput::Elements(1));
     for (name, content) in cases {
-        let push = Push { content, ..mail(1) };
+        let push = Push { content, ..example::push(1) };
         group.bench_function(format!("apns/{name}"), |bencher| {
             bencher.iter(|| postrider::apns::payload::payload(black_box(&push), MAX_PAYLOAD_BYTES));
         });
@@ -37,23 +39,4 @@ fn payloads(criterion: &mut Criterion) {
         });
     }
     group.finish();
-}
-
-fn mail(number: u32) -> Push {
-    let event = EventKey::of_item(&ItemId(format!("mail {number}").into()));
-    Push {
-        channel: Channel { tenant: TenantId("example".into()), provider: Provider::Apns, app: "com.example.mail".into() },
-        token: PushToken(format!("{number:064x}").into()),
-        id: uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, &number.to_be_bytes()),
-        event,
-        content: Content::Details {
-            sender: "Ann Example".into(),
-            subject: "Quarterly figures".into(),
-            preview: "Please find attached the figures for the quarter.".into(),
-        },
-        badge: Some(7),
-        count: 1,
-        hashes: vec![event],
-        expires_at: SystemClock::default().now() + Duration::from_secs(3600),
-    }
 }

@@ -15,7 +15,7 @@ use postrider_loadtest::credentials::Credentials;
 use postrider_loadtest::tls::ALPN_H2;
 use rustls_pki_types::ServerName;
 
-use crate::{CONNECTIONS, IN_FLIGHT, sender};
+use crate::{CONNECTIONS, IN_FLIGHT, example};
 
 /// Bare connections.
 pub struct Bare {
@@ -41,7 +41,7 @@ impl Bare {
         let claims = serde_json::json!({"iss": Credentials::APNS_TEAM, "iat": SystemClock::default().now().epoch_seconds()});
         let key = EncodingKey::from_ec_pem(credentials.apns_key.serialize_pem().as_bytes()).expect("an EC key");
         let authorization = format!("bearer {}", jsonwebtoken::encode(&header, &claims, &key).expect("signed"));
-        let payload = Bytes::from(postrider::apns::payload::payload(&sender::push(1), MAX_PAYLOAD_BYTES));
+        let payload = Bytes::from(postrider::apns::payload::payload(&example::push(1), MAX_PAYLOAD_BYTES));
         let bare = Arc::new(Self { connections, authorization, payload });
         // Apple allows one stream until it has seen a good token.
         for connection in &bare.connections {

@@ -1,6 +1,7 @@
 //! The push path, from rows in hand to verdicts marked, and the sender alone, beside the least that an HTTP/2 client must do, on one simulated Apple.
 
 mod bare;
+mod example;
 mod path;
 mod sender;
 

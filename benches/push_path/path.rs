@@ -34,7 +34,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::mpsc;
 
 use crate::IN_FLIGHT;
-use crate::sender::{TENANT, channel, token};
+use crate::example::{TENANT, channel, token};
 
 /// Mailboxes in one commit.
 const BATCH: usize = 200;

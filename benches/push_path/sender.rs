@@ -2,20 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use postrider::clock::SystemClock;
 use postrider::config::from_toml;
 use postrider::push_sender::PushSenders;
-use postrider_actors::ids::{EventKey, ItemId, TenantId};
 use postrider_actors::ports::Clock;
-use postrider_actors::ports::push_sender::{Channel, Content, Provider, Push, PushSender, PushToken, Verdict};
+use postrider_actors::ports::push_sender::{PushSender, Verdict};
 use postrider_loadtest::credentials::Credentials;
 
+use crate::example::{TENANT, push};
 use crate::{CONNECTIONS, IN_FLIGHT};
-
-/// The tenant of all pushes.
-pub const TENANT: &str = "example";
 
 /// The sender.
 pub struct Sender(pub Arc<PushSenders>);
@@ -72,35 +68,5 @@ impl Sender {
         for worker in workers {
             worker.await.expect("no panic");
         }
-    }
-}
-
-/// Where all pushes go.
-pub fn channel() -> Channel {
-    Channel { tenant: TenantId(TENANT.into()), provider: Provider::Apns, app: Credentials::APP.into() }
-}
-
-/// A device token.
-pub fn token(number: usize) -> PushToken {
-    PushToken(format!("{number:064x}").into())
-}
-
-/// A push like most.
-pub fn push(number: usize) -> Push {
-    let event = EventKey::of_item(&ItemId(format!("mail {number}").into()));
-    Push {
-        channel: channel(),
-        token: token(number),
-        id: uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, &number.to_be_bytes()),
-        event,
-        content: Content::Details {
-            sender: "Ann Example".into(),
-            subject: "Quarterly figures".into(),
-            preview: "Please find attached the figures for the quarter.".into(),
-        },
-        badge: Some(7),
-        count: 1,
-        hashes: vec![event],
-        expires_at: SystemClock::default().now() + Duration::from_secs(3600),
     }
 }
