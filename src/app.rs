@@ -126,7 +126,7 @@ impl Node {
             node: NodeId(config.node.name.as_str().into()),
             session: Session(rand::random::<i64>() & i64::MAX),
             version: env!("CARGO_PKG_VERSION").into(),
-            features: Features::parse("ews"),
+            features: Features::parse(&config.node.all_features()),
             addr: String::new(),
         };
         let settings = Settings { placement: config.placement.tuning(), ..config.core.settings() };

@@ -15,9 +15,7 @@ use serde_json::json;
 use super::exit::{Exit, Failure};
 use super::output::{self, OutputArgs};
 use super::{ConfigArgs, database};
-
-/// Longest name of a feature.
-const FEATURE_MAX: usize = 32;
+use crate::config::node::is_feature;
 
 /// Examples below `--help`.
 const EXAMPLES: &str = "\
@@ -80,13 +78,25 @@ enum Action {
 /// Mistakes of the configuration, or what is wrong with the database.
 pub async fn run(args: &Args) -> anyhow::Result<Exit> {
     let config = args.config.load()?;
-    let (store, _) = database::open(&config).await?;
+    let (store, clock) = database::open(&config).await?;
     let done = match &args.action {
         Action::Status { watch: false, .. } => status::once(&store, args.output).await,
         Action::Status { every, .. } => status::watch(&store, args.output, (*every).max(Duration::from_millis(200))).await,
         Action::Log { limit } => log::show(&store, args.output, *limit).await,
-        Action::Require { feature, force } => require(&store, args.output, feature, *force).await,
-        Action::AcceptDatabase => accept(&store, args.output).await,
+        Action::Require { feature, force } => {
+            let done = require(&store, args.output, feature, *force).await;
+            if done.is_ok() {
+                database::noted(&store, &clock, "cluster require", feature, true).await;
+            }
+            done
+        }
+        Action::AcceptDatabase => {
+            let done = accept(&store, args.output).await;
+            if done.is_ok() {
+                database::noted(&store, &clock, "cluster accept-database", "", true).await;
+            }
+            done
+        }
     };
     store.close().await;
     done.map_err(|error| match error.downcast::<StoreError>() {
@@ -96,9 +106,8 @@ pub async fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 async fn require(store: &impl ClusterStore, args: OutputArgs, feature: &str, force: bool) -> anyhow::Result<Exit> {
-    let well_formed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if feature.is_empty() || feature.len() > FEATURE_MAX || !feature.chars().all(well_formed) {
-        let text = format!("a feature is at most {FEATURE_MAX} small letters, digits and hyphens, as `cluster status` shows them");
+    if !is_feature(feature) {
+        let text = "a feature is at most 32 small letters, digits and hyphens, as `cluster status` shows them";
         return Err(Failure::error(Exit::Usage, text));
     }
     let view = store.view(Depth::Nodes).await?;

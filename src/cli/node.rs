@@ -59,9 +59,16 @@ enum Action {
 /// Mistakes of the configuration, or what is wrong with the database.
 pub async fn run(args: &Args) -> anyhow::Result<Exit> {
     let config = args.config.load()?;
-    let (store, _) = database::open(&config).await?;
+    let (store, clock) = database::open(&config).await?;
     let Action::Drain { name, wait, deadline } = &args.action;
-    let done = drain(&store, args.output, name, wait.then_some(*deadline)).await;
+    let asked = ask(&store, name).await;
+    if !matches!(&asked, Err(error) if error.is::<StoreError>()) {
+        database::noted(&store, &clock, "node drain", name, asked.is_ok()).await;
+    }
+    let done = match asked {
+        Ok(()) => drain(&store, args.output, name, wait.then_some(*deadline)).await,
+        Err(error) => Err(error),
+    };
     store.close().await;
     done.map_err(|error| match error.downcast::<StoreError>() {
         Ok(error) => database::explained(&config, &error),
@@ -69,11 +76,17 @@ pub async fn run(args: &Args) -> anyhow::Result<Exit> {
     })
 }
 
-async fn drain(store: &impl ClusterStore, args: OutputArgs, name: &str, wait: Option<Duration>) -> anyhow::Result<Exit> {
-    if !store.drain(&NodeId(name.into())).await? {
-        let text = format!("there is no node {name} that is GOOD or DRAINING; `postrider cluster status` shows them");
-        return Err(Failure::error(Exit::Failed, text));
+/// Tells the node to drain.
+async fn ask(store: &impl ClusterStore, name: &str) -> anyhow::Result<()> {
+    if store.drain(&NodeId(name.into())).await? {
+        return Ok(());
     }
+    let text = format!("there is no node {name} that is GOOD or DRAINING; `postrider cluster status` shows them");
+    Err(Failure::error(Exit::Failed, text))
+}
+
+/// Says how far it is, or waits for it.
+async fn drain(store: &impl ClusterStore, args: OutputArgs, name: &str, wait: Option<Duration>) -> anyhow::Result<Exit> {
     let Some(deadline) = wait else {
         let left = node_of(store, name).await?.map_or(0, |node| node.users);
         if args.json {
@@ -170,6 +183,7 @@ mod tests {
         let store = MemoryStore::cluster(Arc::new(SystemClock::default()), 4);
         joined(&store, "a", 1).await;
         store.tamper(|model| model.shards.values_mut().for_each(|shard| shard.owner = Some(Session(1))));
+        ask(&store, "a").await.unwrap();
         assert_eq!(drain(&store, QUIET, "a", None).await.unwrap(), Exit::Done);
         assert_eq!(store.view(Depth::Nodes).await.unwrap().nodes[0].state, NodeState::Draining);
         let late = drain(&store, QUIET, "a", Some(Duration::from_millis(1))).await.unwrap_err();
@@ -181,7 +195,7 @@ mod tests {
     #[tokio::test]
     async fn a_node_that_is_not_there_cannot_drain() {
         let store = MemoryStore::cluster(Arc::new(SystemClock::default()), 4);
-        let refused = drain(&store, QUIET, "nobody", None).await.unwrap_err();
+        let refused = ask(&store, "nobody").await.unwrap_err();
         assert_eq!(Exit::of(&refused), Exit::Failed);
     }
 }

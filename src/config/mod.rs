@@ -161,6 +161,7 @@ impl Config {
 fn check(parts: &Parts, problems: &mut Problems) {
     let tenants: BTreeMap<String, tenants::Tenant> =
         parts.names("tenant").into_iter().filter_map(|name| Some((name.clone(), parts.named("tenant", &name)?))).collect();
+    parts.section("node", |node: node::Node| node.check(problems));
     parts.section("core", |core: core::Core| core.check(problems));
     parts.section("placement", |placement: placement::Placement| placement.check(problems));
     parts.section("push", |push: push::Push| push.check(|name| parts.names("tenant").iter().any(|tenant| tenant == name), problems));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Problems;
 use super::section::section;
 
 section! {
@@ -9,9 +10,42 @@ section! {
     pub struct Node with defaults {
         /// The node's name: one machine, over all lives of its process. Shown in logs, metrics and the cluster's tables.
         pub name: String = "node-1".into();
+        /// What this node can do beyond what its program can: names of small letters, digits and hyphens. `postrider cluster require NAME` gives shards only to nodes that have it.
+        pub features: Vec<String>;
         /// How long SIGTERM waits for what is under way.
         pub stop_deadline: Duration = Duration::from_secs(20), within Duration::from_secs(1)..=Duration::from_secs(600);
         /// Threads that do the work; `0`: as many as there are processors.
         pub threads: usize = 0, within 0..=256;
+    }
+}
+
+/// What every program of this version can do.
+const OWN_FEATURES: &str = "ews";
+/// Longest name of a feature.
+const FEATURE_MAX: usize = 32;
+
+/// Whether a text may name a feature.
+#[must_use]
+pub fn is_feature(text: &str) -> bool {
+    let well_formed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !text.is_empty() && text.len() <= FEATURE_MAX && text.chars().all(well_formed)
+}
+
+impl Node {
+    /// Everything that the node can do, names separated by commas.
+    #[must_use]
+    pub fn all_features(&self) -> String {
+        let own = std::iter::once(OWN_FEATURES);
+        own.chain(self.features.iter().map(String::as_str)).collect::<Vec<_>>().join(",")
+    }
+
+    /// What no range can say.
+    pub fn check(&self, problems: &mut Problems) {
+        if self.name.is_empty() || self.name.len() > 64 || self.name.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            problems.add("node.name", "takes 1 to 64 characters without spaces");
+        }
+        if self.features.iter().any(|name| !is_feature(name)) {
+            problems.add("node.features", "takes names of small letters, digits and hyphens, at most 32 characters each");
+        }
     }
 }
