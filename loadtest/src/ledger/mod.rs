@@ -6,6 +6,7 @@
 //! shows, or may come to show, details past the cut-off of its phone. A push that counts more mails than it names stands for the
 //! next older ones that its phone had not heard of. A phone is owed what is delivered after it was entered here.
 
+mod again;
 mod mailbox;
 mod misuse;
 mod push;
@@ -321,13 +322,6 @@ impl Ledger {
             .collect();
         counts.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.reason.cmp(&b.reason)));
         counts
-    }
-
-    /// How long after `since` each of these mailboxes was first pushed a mail that was delivered since then; `None`: it was not yet.
-    pub fn pushed_again<'a>(&self, since: Instant, mailboxes: impl IntoIterator<Item = &'a str>) -> Vec<Option<Duration>> {
-        let since = self.tick(since);
-        let told = |mailbox: &str| self.shard(mailbox).mailboxes.get(mailbox).and_then(|books| books.told_since(since));
-        mailboxes.into_iter().map(|mailbox| told(mailbox).map(|at| Duration::from_micros(at - since))).collect()
     }
 
     /// Pairs of mail and phone announced so far; costs nothing to ask.
