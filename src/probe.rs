@@ -1,5 +1,9 @@
 //! One step of a check that an operator asked for: what was tried, and what came back or what to do.
 
+use postrider_actors::ids::{EventKey, TenantId};
+use postrider_actors::ports::push_sender::{Channel, Content, Provider, Push, PushToken};
+use postrider_actors::time::Timestamp;
+
 /// How a step went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Went {
@@ -45,5 +49,21 @@ impl Step {
     #[must_use]
     pub fn bad(tried: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { tried: tried.into(), told: advice.into(), went: Went::Wrong }
+    }
+}
+
+/// A push for a device that nobody has: what a service says to it tells whether everything else is right.
+#[must_use]
+pub fn push_to_nobody(provider: Provider, token: &str, now: Timestamp) -> Push {
+    Push {
+        channel: Channel { tenant: TenantId("check".into()), provider, app: "check".into() },
+        token: PushToken(token.into()),
+        id: uuid::Uuid::nil(),
+        event: EventKey([0; 16]),
+        content: Content::BadgeOnly,
+        badge: Some(0),
+        count: 0,
+        hashes: Vec::new(),
+        expires_at: now,
     }
 }

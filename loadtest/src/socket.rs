@@ -1,13 +1,41 @@
 //! A TCP socket that can be cut off in the middle, the way a failing network or server does it: with a reset.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Connections that a push service serves at a time; further ones are closed at once.
+const MAX_CONNECTIONS: usize = 4_096;
+
+/// Takes connections until it is cancelled, and serves each in a task of its own.
+pub(crate) async fn listen<F: Future<Output = ()> + Send + 'static>(
+    listener: TcpListener,
+    cancel: CancellationToken,
+    tasks: TaskTracker,
+    serve: impl Fn(TcpStream, SocketAddr) -> F,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = cancel.cancelled() => return,
+        };
+        match accepted {
+            Ok((tcp, peer)) if tasks.len() <= MAX_CONNECTIONS => drop(tasks.spawn(serve(tcp, peer))),
+            Ok(_) => {}
+            // Out of file descriptors, say: try again when some may be free.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
 
 /// The knife for one [`Socket`].
 #[derive(Clone, Debug, Default)]

@@ -8,7 +8,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, USER_AGENT};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use postrider_actors::ports::Clock;
-use postrider_actors::ports::push_sender::{Content, Permit, Push, Verdict};
+use postrider_actors::ports::push_sender::{Permit, Provider, Push, Verdict};
 use reqwest::Url;
 use tokio::time::Instant;
 
@@ -21,7 +21,7 @@ use crate::http::lanes::{Answer, Call, Failure, Lanes};
 use crate::http::room::{NoRoom, Room};
 use crate::http::{ClientOptions, TrustRoots, USER_AGENT as OURSELVES, retry_after};
 use crate::notification::MAX_PAYLOAD_BYTES;
-use crate::probe::Step;
+use crate::probe::{Step, push_to_nobody};
 use crate::telemetry::metrics;
 
 /// What a payload is shortened to when Apple finds one too large that we do not.
@@ -202,30 +202,13 @@ impl ApnsSender {
         }
         steps.push(Step::good(format!("{}: sign a token", self.name), "signed"));
         let tried = format!("{}: send to a device that nobody has", self.name);
-        steps.push(match self.send(&nobody(self.clock.0.now())).await {
+        steps.push(match self.send(&push_to_nobody(Provider::Apns, NOBODY, self.clock.0.now())).await {
             Verdict::DeviceGone { reason, .. } if &*reason == "BadDeviceToken" => {
                 Step::good(tried, "refused for its device only: key, team and topic are good")
             }
             verdict => Step::bad(tried, advice(&verdict)),
         });
         steps
-    }
-}
-
-/// A push that reaches nobody.
-fn nobody(now: postrider_actors::time::Timestamp) -> Push {
-    use postrider_actors::ids::{EventKey, TenantId};
-    use postrider_actors::ports::push_sender::{Channel, Provider, PushToken};
-    Push {
-        channel: Channel { tenant: TenantId("check".into()), provider: Provider::Apns, app: "check".into() },
-        token: PushToken(NOBODY.into()),
-        id: uuid::Uuid::nil(),
-        event: EventKey([0; 16]),
-        content: Content::BadgeOnly,
-        badge: Some(0),
-        count: 0,
-        hashes: Vec::new(),
-        expires_at: now,
     }
 }
 

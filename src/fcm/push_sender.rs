@@ -8,7 +8,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue};
 use postrider_actors::ports::Clock;
-use postrider_actors::ports::push_sender::{Permit, Push, Verdict};
+use postrider_actors::ports::push_sender::{Permit, Provider, Push, Verdict};
 use reqwest::Url;
 use tokio::time::Instant;
 
@@ -20,7 +20,7 @@ use crate::config::push as config;
 use crate::http::lanes::{Call, Failure, Lanes};
 use crate::http::room::{NoRoom, Room};
 use crate::http::{ClientOptions, TrustRoots, USER_AGENT as OURSELVES, client, retry_after};
-use crate::probe::Step;
+use crate::probe::{Step, push_to_nobody};
 use crate::telemetry::metrics;
 
 /// One service account: its connections, its token, its room.
@@ -138,28 +138,11 @@ impl FcmSender {
             }
         }
         let tried = format!("{}: have a message judged without sending it", self.name);
-        steps.push(match self.deliver(&nobody(self.clock.now()), true).await {
+        steps.push(match self.deliver(&push_to_nobody(Provider::Fcm, "nobody", self.clock.now()), true).await {
             Verdict::Accepted | Verdict::DeviceGone { .. } => Step::good(tried, "judged: project and account are good"),
             verdict => Step::bad(tried, advice(&verdict)),
         });
         steps
-    }
-}
-
-/// A push that reaches nobody.
-fn nobody(now: postrider_actors::time::Timestamp) -> Push {
-    use postrider_actors::ids::{EventKey, TenantId};
-    use postrider_actors::ports::push_sender::{Channel, Content, Provider, PushToken};
-    Push {
-        channel: Channel { tenant: TenantId("check".into()), provider: Provider::Fcm, app: "check".into() },
-        token: PushToken("nobody".into()),
-        id: uuid::Uuid::nil(),
-        event: EventKey([0; 16]),
-        content: Content::BadgeOnly,
-        badge: Some(0),
-        count: 0,
-        hashes: Vec::new(),
-        expires_at: now,
     }
 }
 

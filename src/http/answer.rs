@@ -43,8 +43,12 @@ pub fn explain(error: &reqwest::Error) -> String {
     } else {
         "the exchange broke"
     };
-    let mut text = String::from(kind);
-    let mut cause = std::error::Error::source(error);
+    with_causes(kind.to_owned(), error)
+}
+
+/// A text and the causes of an error behind it.
+pub(super) fn with_causes(mut text: String, error: &dyn std::error::Error) -> String {
+    let mut cause = error.source();
     while let Some(this) = cause {
         let this_text = this.to_string();
         // Layers that only repeat their cause say nothing.

@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower::Service as _;
 
+use super::answer::with_causes;
 use super::lanes::{Answer, Call};
 use super::{ClientOptions, HttpVersion};
 
@@ -222,17 +223,7 @@ fn fate(error: &h2::Error) -> Fate {
 
 /// The causes, bounded and in plain letters: the peer has a say in them, and they are kept with the push.
 fn told(kind: &str, error: &dyn Error) -> Arc<str> {
-    let mut text = format!("{kind}: {error}");
-    let mut cause = error.source();
-    while let Some(this) = cause {
-        let this_text = this.to_string();
-        // Layers that only repeat their cause say nothing.
-        if !text.ends_with(&this_text) {
-            text.push_str(": ");
-            text.push_str(&this_text);
-        }
-        cause = this.source();
-    }
+    let text = with_causes(format!("{kind}: {error}"), error);
     let plain = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '_' };
     text.chars().take(MAX_TOLD).map(plain).collect::<String>().into()
 }

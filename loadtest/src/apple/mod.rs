@@ -26,8 +26,6 @@ pub use refusal::{Reason, Refusal};
 use callers::Callers;
 use token::ProviderTokens;
 
-/// More connections than this at a time are closed at once.
-const MAX_CONNECTIONS: usize = 4_096;
 /// How long a stopping server waits for its connections.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -143,21 +141,9 @@ impl Drop for Apple {
 
 async fn listen(listener: TcpListener, service: Arc<Service>, cancel: CancellationToken, tasks: TaskTracker) {
     let acceptor = TlsAcceptor::from(Arc::clone(&service.options.tls));
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = cancel.cancelled() => return,
-        };
-        match accepted {
-            Ok((tcp, peer)) if tasks.len() <= MAX_CONNECTIONS => {
-                let (service, acceptor) = (Arc::clone(&service), acceptor.clone());
-                tasks.spawn(connection::serve(service, acceptor, (tcp, peer.port()), cancel.clone()));
-            }
-            Ok(_) => {}
-            // Out of file descriptors, say: try again when some may be free.
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
-    }
+    let stop = cancel.clone();
+    let serve = |tcp, peer: SocketAddr| connection::serve(Arc::clone(&service), acceptor.clone(), (tcp, peer.port()), cancel.clone());
+    crate::socket::listen(listener, stop, tasks, serve).await;
 }
 
 #[cfg(test)]

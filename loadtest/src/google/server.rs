@@ -23,8 +23,6 @@ use crate::socket::{Cut, Socket};
 use super::Service;
 use super::send::{Answer, Arrival};
 
-/// More connections than this at a time are closed at once.
-const MAX_CONNECTIONS: usize = 4_096;
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 const BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// A message is 4 KiB; what surrounds it is less.
@@ -41,21 +39,8 @@ struct Hold {
 
 pub(super) async fn listen(listener: TcpListener, service: Arc<Service>, cancel: CancellationToken, tasks: TaskTracker) {
     let acceptor = TlsAcceptor::from(Arc::clone(&service.options.tls));
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = cancel.cancelled() => return,
-        };
-        match accepted {
-            Ok((tcp, _)) if tasks.len() <= MAX_CONNECTIONS => {
-                let (service, acceptor) = (Arc::clone(&service), acceptor.clone());
-                tasks.spawn(serve(service, acceptor, tcp, cancel.clone()));
-            }
-            Ok(_) => {}
-            // Out of file descriptors, say: try again when some may be free.
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-        }
-    }
+    let stop = cancel.clone();
+    crate::socket::listen(listener, stop, tasks, |tcp, _| serve(Arc::clone(&service), acceptor.clone(), tcp, cancel.clone())).await;
 }
 
 async fn serve(service: Arc<Service>, acceptor: TlsAcceptor, tcp: TcpStream, cancel: CancellationToken) {
