@@ -21,6 +21,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::http::{ClientOptions, HttpError, TrustRoots};
 use crate::mail_source::{AssembleError, ExchangeParts, assemble};
+use crate::peers::HttpPeers;
 use crate::push_sender::{PushError, PushSenders};
 use crate::store::{Options, SqliteStore};
 
@@ -117,6 +118,7 @@ impl Node {
             mail,
             push,
             cluster: everything.clone(),
+            peers: Arc::new(HttpPeers::new(&outgoing)?),
             mailboxes: everything.clone(),
             devices: everything.clone(),
             deliveries: everything.clone(),
@@ -127,7 +129,8 @@ impl Node {
             session: Session(rand::random::<i64>() & i64::MAX),
             version: env!("CARGO_PKG_VERSION").into(),
             features: Features::parse(&config.node.all_features()),
-            addr: String::new(),
+            addr: config.node.addr.clone(),
+            weight: config.node.weight,
         };
         let settings = Settings { placement: config.placement.tuning(), ..config.core.settings() };
         let system = System::start(ports, settings, identity, directory).await.map_err(|error| StartError::Core(error.to_string()))?;

@@ -15,6 +15,7 @@ pub mod fcm;
 pub mod http;
 pub mod mail_source;
 pub mod notification;
+pub mod peers;
 pub mod probe;
 pub mod push_sender;
 pub mod store;

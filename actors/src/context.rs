@@ -1,7 +1,7 @@
 //! What all actors of a node share: the ports, the settings, the gate, the batches, the budgets.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,10 @@ use crate::settings::Settings;
 use crate::snapshot::Phase;
 use crate::telemetry::metrics;
 use crate::time::Monotonic;
+use crate::turns::Turns;
+
+/// How many shards are looked at in the store at a time.
+const LOOKS: usize = 8;
 
 /// Shared by all actors of one node.
 pub struct Context {
@@ -36,8 +40,10 @@ pub struct Context {
     pub collections: Arc<Places>,
     /// Room for seeding.
     pub seedings: Arc<Semaphore>,
-    /// When the next mailbox may begin to be watched.
-    pub pace: Pace,
+    /// Whose turn it is to begin to be watched.
+    pub turns: Turns,
+    /// Room for looks at shards: a node that owns thousands does not take all connections from the mail.
+    pub looks: Arc<Semaphore>,
     /// Mailboxes by phase.
     pub phases: Phases,
     /// Deliveries under way.
@@ -61,7 +67,8 @@ impl Context {
             budget: HoldBudget::new(settings.hold_bytes),
             collections: Places::new(settings.collections),
             seedings: Arc::new(Semaphore::new(settings.seedings)),
-            pace: Pace::new(settings.adopt_rate),
+            turns: Turns::new(settings.adopt_rate, settings.adopt_rate_back_end),
+            looks: Arc::new(Semaphore::new(LOOKS)),
             phases: Phases::default(),
             busy: Busy::default(),
             breakers: Mutex::default(),
@@ -133,26 +140,6 @@ impl Context {
     fn breakers(&self) -> std::sync::MutexGuard<'_, BTreeMap<Channel, Breaker>> {
         // A breaker is whole after any of its operations.
         self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Hands out the moments at which mailboxes begin to be watched, so many a second.
-#[derive(Debug)]
-pub struct Pace {
-    next: AtomicI64,
-    apart: i64,
-}
-
-impl Pace {
-    fn new(per_second: u32) -> Self {
-        Self { next: AtomicI64::new(i64::MIN), apart: 1_000_000 / i64::from(per_second.max(1)) }
-    }
-
-    /// The next free moment, not before `now`.
-    #[must_use]
-    pub fn reserve(&self, now: Monotonic) -> Monotonic {
-        let taken = self.next.fetch_update(Ordering::AcqRel, Ordering::Acquire, |next| Some(next.max(now.0) + self.apart));
-        Monotonic(taken.unwrap_or(now.0).max(now.0))
     }
 }
 

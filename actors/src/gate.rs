@@ -40,6 +40,11 @@ impl Gate {
         }
     }
 
+    /// No effect begins before the next heartbeat that opens the gate.
+    pub fn suspend(&self) {
+        self.deadline.store(i64::MIN, Ordering::Release);
+    }
+
     /// No effect begins from here on, for ever.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);

@@ -18,6 +18,7 @@ pub mod system;
 pub mod task;
 pub mod telemetry;
 pub mod time;
+pub mod turns;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

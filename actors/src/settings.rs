@@ -56,6 +56,12 @@ pub struct Settings {
     pub seedings: usize,
     /// How many mailboxes a node begins to watch per second.
     pub adopt_rate: u32,
+    /// How many of them may be on one mail server.
+    pub adopt_rate_back_end: u32,
+    /// A shard that is to become ours is said to be warmed up at the latest after this, with or without all of its subscriptions.
+    pub warm_up: Duration,
+    /// How long a shard that is handed over waits for what is under way.
+    pub settle: Duration,
     /// A sync state that covers no push is written at the latest after this.
     pub write_behind: Duration,
     /// Most mailboxes in one commit.
@@ -118,6 +124,9 @@ impl Default for Settings {
             collections: 256,
             seedings: 4,
             adopt_rate: 200,
+            adopt_rate_back_end: 500,
+            warm_up: s(20),
+            settle: s(5),
             write_behind: s(5),
             commit_batch: 200,
             sweep: s(5),
@@ -169,6 +178,9 @@ impl Settings {
         demand(self.collections > 0, "collections", "at least 1");
         demand(self.seedings > 0, "seedings", "at least 1");
         demand(self.adopt_rate > 0, "adopt_rate", "at least 1 mailbox a second");
+        demand(self.adopt_rate_back_end > 0, "adopt_rate_back_end", "at least 1 mailbox a second");
+        demand(self.warm_up < Duration::from_secs(30), "warm_up", "less than 30s: a planned move is cancelled after that");
+        demand(self.settle <= Duration::from_secs(10), "settle", "at most 10s: mail that comes meanwhile waits");
         demand((1..=200).contains(&self.commit_batch), "commit_batch", "1 to 200 mailboxes");
         demand(!self.sweep.is_zero(), "sweep", "more than 0s");
         demand(self.retention >= self.max_age, "retention", "at least max_age: a row says that its mail was announced");

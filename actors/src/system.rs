@@ -1,7 +1,6 @@
 //! The way in: start the core with its ports, wake it, look into it, drain it.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -42,6 +41,8 @@ pub struct Identity {
     pub features: Features,
     /// Where it answers a direct probe (`http://host:port`), empty if nowhere.
     pub addr: String,
+    /// Its share of the load relative to the others.
+    pub weight: u32,
 }
 
 /// The running core.
@@ -65,7 +66,7 @@ impl System {
         let join = Join {
             node: identity.node.clone(),
             session: identity.session,
-            weight: 1,
+            weight: identity.weight,
             max_users: context.settings.max_users,
             features: identity.features.clone(),
             version: identity.version.clone(),
@@ -73,7 +74,7 @@ impl System {
             patience: context.settings.observe_dead,
             replaces: None,
         };
-        let joined = Arc::new(AtomicBool::new(false));
+        let joined = Arc::default();
         let node = BeginNode { context: context.clone(), directory: directory.clone(), join, joined, standing: standing.clone() };
         let chores = chores::Begin { context: context.clone(), directory: directory.clone(), session: identity.session };
         let (root, end) = Actor::spawn(None, Root, (node, chores)).await?;

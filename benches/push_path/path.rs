@@ -26,7 +26,7 @@ use postrider_actors::ports::mail_source::{
 };
 use postrider_actors::ports::mailbox_store::{Commit, DeliveryKind, NewDelivery};
 use postrider_actors::ports::registry_store::{Registered, Registration};
-use postrider_actors::ports::{Clock, ClusterStore, DeliveryStore, DeviceStore, MailboxStore, Ports, RegistryStore, StoreError};
+use postrider_actors::ports::{Clock, ClusterStore, DeliveryStore, DeviceStore, MailboxStore, Peers, Ports, RegistryStore, StoreError};
 use postrider_actors::settings::Settings;
 use postrider_actors::time::{Monotonic, Timestamp};
 use postrider_loadtest::credentials::Credentials;
@@ -88,6 +88,7 @@ impl Path {
             mail: hand.clone(),
             push,
             cluster: everything.clone(),
+            peers: hand.clone(),
             mailboxes: everything.clone(),
             devices: hand.clone(),
             deliveries: hand.clone(),
@@ -119,6 +120,7 @@ impl Path {
                 owner: self.owner.clone(),
                 journal: Arc::default(),
                 place: None,
+                settle: Arc::default(),
             };
             let (owner, delivery) = (self.owner.clone(), run(begin));
             tokio::spawn(async move { owner.cast(delivery.await) });
@@ -264,6 +266,9 @@ impl MailSource for Hand {
     async fn watch(&self, _: &MailboxRef, _: Option<SubscriptionRecord>) -> Result<SubscriptionRecord, SourceError> {
         Err(SourceError::SubscriptionsFull)
     }
+    async fn warm(&self, _: &MailboxRef) -> Result<(), SourceError> {
+        Err(SourceError::SubscriptionsFull)
+    }
     fn unwatch(&self, _: MailboxId) {}
     fn back_end(&self, mailbox: &MailboxRef) -> BackEnd {
         BackEnd(mailbox.tenant.0.clone())
@@ -287,6 +292,13 @@ impl MailSource for Hand {
     }
     async fn unread(&self, _: &MailboxRef) -> Result<u32, SourceError> {
         Ok(7)
+    }
+}
+
+#[async_trait]
+impl Peers for Hand {
+    async fn probe(&self, _: &str) -> bool {
+        false
     }
 }
 

@@ -49,7 +49,7 @@ async fn node(config: Config) -> anyhow::Result<Exit> {
     })?;
     tracing::info!(api = %node.public_address()?, admin = %node.admin_address()?, "listening");
     match node.run(stop).await? {
-        Stopped::Told => Ok(Exit::Done),
+        Stopped::Told | Stopped::Ended(Ended::Drained) => Ok(Exit::Done),
         Stopped::Ended(Ended::Replaced) => {
             Err(Failure::error(Exit::Failed, "another process took the database over; this one stopped acting at once"))
         }

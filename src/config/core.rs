@@ -55,6 +55,12 @@ section! {
         pub seedings: usize = core().seedings;
         /// How many mailboxes a node begins to watch per second.
         pub adopt_rate: u32 = core().adopt_rate;
+        /// How many of these may be on one mail server.
+        pub adopt_rate_back_end: u32 = core().adopt_rate_back_end;
+        /// A node that is to receive users subscribes to their mailboxes first; it says that it is ready at the latest after this, with or without all of them.
+        pub warm_up: Duration = core().warm_up;
+        /// How long users that move to another node wait for what is under way for them.
+        pub settle: Duration = core().settle;
         /// A sync state that covers no push is written at the latest after this.
         pub write_behind: Duration = core().write_behind;
         /// Most mailboxes in one commit.
@@ -116,6 +122,9 @@ impl Core {
             collections: self.collections,
             seedings: self.seedings,
             adopt_rate: self.adopt_rate,
+            adopt_rate_back_end: self.adopt_rate_back_end,
+            warm_up: self.warm_up,
+            settle: self.settle,
             write_behind: self.write_behind,
             commit_batch: self.commit_batch,
             sweep: self.sweep,

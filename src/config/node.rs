@@ -10,9 +10,14 @@ section! {
     pub struct Node with defaults {
         /// The node's name: one machine, over all lives of its process. Shown in logs, metrics and the cluster's tables.
         pub name: String = "node-1".into();
+        /// Where the other nodes reach `GET /healthz` of this one, as `http://host:port`: asked only when many nodes seem to be lost at once, to tell dead nodes from
+        /// a database that lost them. Empty: nobody asks.
+        pub addr: String = String::new();
+        /// Its share of the users relative to the other nodes; how many it takes at most is `core.max_users`.
+        pub weight: u32 = 1, within 1..=1_000;
         /// What this node can do beyond what its program can: names of small letters, digits and hyphens. `postrider cluster require NAME` gives shards only to nodes that have it.
         pub features: Vec<String>;
-        /// How long SIGTERM waits for what is under way.
+        /// How long SIGTERM waits until other nodes took its users over (with a database that nodes share) and what is under way is finished.
         pub stop_deadline: Duration = Duration::from_secs(20), within Duration::from_secs(1)..=Duration::from_secs(600);
         /// Threads that do the work; `0`: as many as there are processors.
         pub threads: usize = 0, within 0..=256;

@@ -1,14 +1,18 @@
 //! Which mailboxes share a streaming connection: groups of up to 200 by tenant and endpoint, each with an anchor and an affinity cookie.
 
+mod shadow;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use postrider_actors::ids::{MailboxId, Smtp, TenantId};
-use postrider_actors::ports::mail_source::MailboxRef;
+use postrider_actors::ports::mail_source::{MailboxRef, SubscriptionRecord};
 use tokio::sync::Notify;
 
 use super::client::Affinity;
 use crate::exchange::Endpoint;
+
+pub use shadow::Shadow;
 
 /// A group's number; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,6 +82,10 @@ struct Member {
     number: u64,
     smtp: Arc<Smtp>,
     subscription: Option<Arc<str>>,
+    /// The group's stream carries it and spoke.
+    speaks: bool,
+    /// Made ahead of a move: nobody has taken it over yet.
+    shadow: Option<SubscriptionRecord>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,7 +148,8 @@ impl Groups {
         if let Some(entered) = self.groups.get_mut(&group) {
             entered.members.insert((Arc::clone(&mailbox.smtp), mailbox.id));
         }
-        self.members.insert(mailbox.id, Member { group, number, smtp: Arc::clone(&mailbox.smtp), subscription: None });
+        self.members
+            .insert(mailbox.id, Member { group, number, smtp: Arc::clone(&mailbox.smtp), subscription: None, speaks: false, shadow: None });
         (Ticket { mailbox: mailbox.id, group, number }, left, fresh)
     }
 

@@ -8,14 +8,14 @@ use async_trait::async_trait;
 use postrider_actors::ids::{ItemId, MailboxId, SyncState, TenantId};
 use postrider_actors::ports::Clock;
 use postrider_actors::ports::mail_source::{
-    BackEnd, ChangesPage, HintSink, ItemFacts, MailContent, MailSource, MailboxRef, SourceError, SubscriptionRecord,
+    BackEnd, ChangesPage, Hint, HintSink, ItemFacts, MailContent, MailSource, MailboxRef, SourceError, SubscriptionRecord,
 };
 use postrider_actors::time::Timestamp;
 
 use super::budget::Purpose;
 use super::client::{Affinity, Client, Target};
 use super::error::EwsError;
-use super::groups::{Left, Next, Ticket};
+use super::groups::{Left, Next, Shadow, Ticket};
 use super::record::Record;
 use super::soap::find_item::FindReceivedSince;
 use super::soap::get_folder::GetInboxUnread;
@@ -31,6 +31,9 @@ use crate::http::{ClientOptions, HttpError};
 
 /// How long ending a predecessor's subscription may hold a watch up.
 const PREDECESSOR_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long the stream may take to speak for a shadow subscription.
+const SHADOW_DEADLINE: Duration = Duration::from_secs(15);
 
 /// What the mail source is made of.
 pub struct EwsParts {
@@ -86,7 +89,11 @@ impl EwsMailSource {
         self.watching.groups().counts()
     }
 
-    async fn subscribe(&self, mailbox: &MailboxRef, predecessor: Option<SubscriptionRecord>) -> Result<SubscriptionRecord, EwsError> {
+    async fn subscribe(
+        &self,
+        mailbox: &MailboxRef,
+        predecessor: Option<SubscriptionRecord>,
+    ) -> Result<(Ticket, SubscriptionRecord), EwsError> {
         let watching = &self.watching;
         let endpoint = watching.locator.locate(mailbox).await?;
         if let Some(record) = predecessor.as_ref().and_then(Record::read) {
@@ -108,7 +115,30 @@ impl EwsMailSource {
             watching.end_later(Some(Left { key, subscription, smtp: Arc::clone(&mailbox.smtp), affinity }));
             return Err(EwsError::Transport("the watch was replaced while it began".into()));
         }
-        Ok(record.write())
+        Ok((watch.ticket, record.write()))
+    }
+
+    /// Makes a shadow subscription, unless there is one, and waits until its stream speaks for it.
+    async fn shadow(&self, mailbox: &MailboxRef) -> Result<(), EwsError> {
+        if self.watching.groups().shadow(mailbox.id).0 == Shadow::None {
+            let (ticket, record) = self.subscribe(mailbox, None).await?;
+            self.watching.groups().keep_shadow(&ticket, record);
+        }
+        let speaks = async {
+            loop {
+                let (_, group) = self.watching.groups().shadow(mailbox.id);
+                let settled = group.and_then(|group| self.watching.groups().settled(group)).ok_or(EwsError::NoTurn)?;
+                let mut notified = std::pin::pin!(settled.notified());
+                notified.as_mut().enable();
+                let (shadow, _) = self.watching.groups().shadow(mailbox.id);
+                match shadow {
+                    Shadow::Speaks => return Ok(()),
+                    Shadow::Silent => notified.await,
+                    Shadow::None => return Err(EwsError::NoTurn),
+                }
+            }
+        };
+        tokio::time::timeout(SHADOW_DEADLINE, speaks).await.map_err(|_| EwsError::NoTurn)?
     }
 
     /// Puts the mailbox into a group and starts the group's stream if it is the first.
@@ -173,10 +203,27 @@ impl Watch<'_> {
 #[async_trait]
 impl MailSource for EwsMailSource {
     async fn watch(&self, mailbox: &MailboxRef, predecessor: Option<SubscriptionRecord>) -> Result<SubscriptionRecord, SourceError> {
+        let taken = self.watching.groups().take_over(mailbox.id);
+        if let Some((record, speaks)) = taken {
+            if speaks {
+                self.watching.tell([mailbox.id], Hint::StreamOpened);
+            }
+            return Ok(record);
+        }
         match self.subscribe(mailbox, predecessor).await {
-            Ok(record) => {
+            Ok((_, record)) => {
                 self.watching.trust(mailbox.id);
                 Ok(record)
+            }
+            Err(error) => Err(self.watching.note(mailbox, error).into()),
+        }
+    }
+
+    async fn warm(&self, mailbox: &MailboxRef) -> Result<(), SourceError> {
+        match self.shadow(mailbox).await {
+            Ok(()) => {
+                self.watching.trust(mailbox.id);
+                Ok(())
             }
             Err(error) => Err(self.watching.note(mailbox, error).into()),
         }

@@ -174,7 +174,7 @@ impl GroupStream {
     fn flows(&mut self, snapshot: &Snapshot) {
         self.flowing = true;
         self.answered_otherwise = 0;
-        let listeners = self.watching.groups().listeners(self.group, &snapshot.subscriptions);
+        let listeners = self.watching.groups().speaks(self.group, &snapshot.subscriptions, true);
         self.watching.tell(listeners, Hint::StreamOpened);
     }
 
@@ -308,7 +308,7 @@ impl GroupStream {
 
     fn tell_gap(&mut self, snapshot: &Snapshot) {
         if std::mem::take(&mut self.flowing) {
-            let listeners = self.watching.groups().listeners(self.group, &snapshot.subscriptions);
+            let listeners = self.watching.groups().speaks(self.group, &snapshot.subscriptions, false);
             self.watching.tell(listeners, Hint::Gap);
         }
     }

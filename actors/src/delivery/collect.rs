@@ -106,8 +106,8 @@ impl Collect {
 
     fn loaded(&mut self, moment: Moment, answer: Result<Option<MailboxState>, StoreError>) -> Effect {
         let row = match answer {
-            // Nothing could come of it: the mail server is not asked.
-            Ok(Some(_)) if !moment.gate_open => return failed(Failure::Gate),
+            // Nothing could come of it: the mail server is not asked. Nor does it say whose the mailbox is: a promotion may be under way.
+            Ok(_) if !moment.gate_open => return failed(Failure::Gate),
             Ok(Some(row)) => row,
             Ok(None) => return failed(Failure::NotOurs),
             Err(_) => return failed(Failure::Store),

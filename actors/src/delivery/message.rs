@@ -151,6 +151,8 @@ pub enum Sent {
     Forgotten,
     /// Marks or retries were written (or not).
     Written(Result<(), StoreError>),
+    /// Come to rest: what is at the provider is waited for, what would be tried later becomes rows.
+    Settle,
     /// The time of the next deadline came.
     Alarm,
 }

@@ -8,6 +8,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, FutureExt as _, MaybeDone, maybe_done};
 use futures_util::stream::FuturesUnordered;
 use ractor::ActorRef;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::collect::{self, Collect};
@@ -46,6 +47,8 @@ pub struct Begin {
     pub journal: Arc<Journal>,
     /// Its place among the node's collections; given back when the collection ended.
     pub place: Option<Place>,
+    /// Wakes it to come to rest: nothing is held for another try.
+    pub settle: Arc<Notify>,
 }
 
 /// Runs a delivery; counted as under way from this call on. What it returns is its last word to its mailbox. It may be dropped at any await:
@@ -186,6 +189,7 @@ async fn settled(begin: &Begin, mut early: Option<Early>, pushes: Vec<Outgoing>)
         }
         let input = tokio::select! {
             biased;
+            () = begin.settle.notified() => Sent::Settle,
             Some(sent) = under_way.next() => sent,
             () = &mut alarm => {
                 armed = None;

@@ -223,6 +223,7 @@ impl Sending {
             Sent::Answer(place, verdict) => self.answered(moment, place, verdict, settings, &mut effects),
             Sent::Forgotten => self.forgetting = self.forgetting.saturating_sub(1),
             Sent::Written(answer) => self.written(moment, answer.is_ok(), settings),
+            Sent::Settle => self.settle_down(moment),
             Sent::Alarm => self.alarm(moment),
         }
         self.advance(moment, settings, &mut effects);

@@ -9,7 +9,7 @@ use super::journal::{Entry, Journal};
 use super::message::Message;
 use super::slot::Slot;
 use super::state::{Effect, Input, Mailbox};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use crate::alarm::Alarm;
 use crate::context::{Context, Counted};
@@ -19,6 +19,8 @@ use crate::ids::Authority;
 use crate::places::Place;
 use crate::ports::cluster_store::OwnedMailbox;
 use crate::ports::mail_source::{MailboxRef, SourceError};
+use crate::shard::message::Message as ToShard;
+use crate::shard::state::Input as ShardInput;
 use crate::snapshot::MailboxSnapshot;
 use crate::task::{Task, Tasks};
 use crate::telemetry::metrics;
@@ -43,6 +45,8 @@ pub struct Begin {
     pub restarts: u32,
     /// Its memory; outlives a restart.
     pub journal: Arc<Journal>,
+    /// Its shard.
+    pub keeper: ActorRef<ToShard>,
 }
 
 /// The state of a mailbox actor.
@@ -54,6 +58,7 @@ pub struct State {
     slot: Arc<Slot>,
     restarts: u32,
     journal: Arc<Journal>,
+    keeper: ActorRef<ToShard>,
     machine: Mailbox,
     counted: Counted,
     /// Deliveries by number.
@@ -73,10 +78,18 @@ enum Delivery {
     /// It waits for its place among the node's collections.
     Waits,
     /// It collects; ended when dropped.
-    Collects(Task),
+    Collects(Task, Arc<Notify>),
     /// It sends; ended when dropped.
-    #[allow(dead_code, reason = "held for its Drop")]
-    Sends(Task),
+    Sends(#[allow(dead_code, reason = "held for its Drop")] Task, Arc<Notify>),
+}
+
+impl Delivery {
+    /// It is to come to rest.
+    fn settle(&self) {
+        if let Self::Collects(_, settle) | Self::Sends(_, settle) = self {
+            settle.notify_one();
+        }
+    }
 }
 
 impl Actor for Watcher {
@@ -94,6 +107,7 @@ impl Actor for Watcher {
             slot: begin.slot,
             restarts: begin.restarts,
             journal: begin.journal,
+            keeper: begin.keeper,
             machine,
             deliveries: BTreeMap::new(),
             number: 0,
@@ -120,6 +134,10 @@ impl Actor for Watcher {
             }
             Message::Delivered(number, input) => state.delivered(&myself, number, input).await?,
             Message::Crashed(number) => state.crashed(&myself, number).await?,
+            Message::Restamp(authority, row) => {
+                state.authority = authority;
+                state.step(&myself, Input::Restamped { seeded: row.seeded, badge_dirty: row.badge_dirty }).await?;
+            }
             Message::Step(input) => state.step(&myself, input).await?,
             Message::Vanished => return Err("a task of the mailbox ended without an answer".into()),
             Message::Inspect(reply) => {
@@ -142,15 +160,20 @@ impl State {
                 Effect::GiveUp => self.give_up(),
                 Effect::AskRoom => self.ask_room(myself),
                 Effect::GiveRoom => self.room = None,
-                Effect::Stop => {
-                    self.context.ports.mail.unwatch(self.mailbox.id);
-                    myself.stop(Some("not ours".into()));
-                }
+                Effect::Settle => self.deliveries.values().for_each(Delivery::settle),
+                Effect::GiveUpAll => self.deliveries.clear(),
+                Effect::Held => self.tell_keeper(ShardInput::Held(self.mailbox.id)),
+                Effect::Doubt => self.tell_keeper(ShardInput::Doubted(self.mailbox.id)),
             }
         }
         self.counted.moved(self.machine.phase());
         self.alarm.set(now, self.machine.due(&self.context.settings), myself, Message::Step(Input::Alarm));
         Ok(())
+    }
+
+    fn tell_keeper(&self, input: ShardInput) {
+        // A shard that ended ends its mailboxes.
+        let _ = self.keeper.cast(ToShard::Step(input));
     }
 
     /// Subscribes; the record is kept for a successor before the answer counts. Failing to keep it costs a subscription that expires by itself.
@@ -189,7 +212,7 @@ impl State {
 
     /// Ends the deliveries that still collect; those that send go on.
     fn give_up(&mut self) {
-        self.deliveries.retain(|_, delivery| matches!(delivery, Delivery::Sends(_)));
+        self.deliveries.retain(|_, delivery| matches!(delivery, Delivery::Sends(..)));
     }
 
     /// Starts a delivery, as soon as there is room among the node's collections.
@@ -208,6 +231,7 @@ impl State {
     fn begin_delivery(&mut self, myself: &ActorRef<Message>, number: u32, order: Order, place: Place) {
         // Given up while it waited for room.
         let Some(delivery) = self.deliveries.get_mut(&number) else { return };
+        let settle = Arc::new(Notify::new());
         let begin = delivery::Begin {
             context: self.context.clone(),
             mailbox: self.mailbox.clone(),
@@ -217,15 +241,16 @@ impl State {
             owner: myself.clone(),
             journal: self.journal.clone(),
             place: Some(place),
+            settle: settle.clone(),
         };
-        *delivery = Delivery::Collects(Task::start(myself, move || Message::Crashed(number), delivery::run(begin)));
+        *delivery = Delivery::Collects(Task::start(myself, move || Message::Crashed(number), delivery::run(begin)), settle);
     }
 
     async fn delivered(&mut self, myself: &ActorRef<Message>, number: u32, input: Input) -> Result<(), ActorProcessingErr> {
         // A delivery that was given up has nothing to say any more.
         let Some(delivery) = self.deliveries.remove(&number) else { return Ok(()) };
-        if let (Input::Collected { sending: true, .. }, Delivery::Collects(task)) = (&input, delivery) {
-            self.deliveries.insert(number, Delivery::Sends(task));
+        if let (Input::Collected { sending: true, .. }, Delivery::Collects(task, settle)) = (&input, delivery) {
+            self.deliveries.insert(number, Delivery::Sends(task, settle));
         }
         self.step(myself, input).await
     }
@@ -235,7 +260,7 @@ impl State {
         metrics::restarts(metrics::Actor::Delivery, 1);
         tracing::warn!(mailbox = %self.mailbox.id, "a delivery failed; what it did not settle is taken up again");
         let input = match delivery {
-            Delivery::Sends(_) => Input::Settled { left: true },
+            Delivery::Sends(..) => Input::Settled { left: true },
             _ => Input::Collected { end: CollectEnd::Failed(Failure::Crashed), sending: false },
         };
         self.step(myself, input).await

@@ -5,7 +5,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::state::Input;
 use crate::delivery::message::Order;
+use crate::ids::Authority;
 use crate::places::Place;
+use crate::ports::cluster_store::OwnedMailbox;
 use crate::ports::mail_source::{SourceError, SubscriptionRecord};
 use crate::snapshot::MailboxSnapshot;
 
@@ -24,6 +26,8 @@ pub enum Message {
     Delivered(u32, Input),
     /// A delivery ended without its last word: it panicked.
     Crashed(u32),
+    /// The mailbox is ours under this authority; what its row says.
+    Restamp(Authority, OwnedMailbox),
     /// Anything else that its state machine knows.
     Step(Input),
     /// A task of this actor ended without an answer: it panicked.

@@ -1,6 +1,7 @@
 //! The state machine of a watched mailbox: marks what changed, decides when to subscribe and when to collect.
 
 mod collecting;
+mod moving;
 mod subscription;
 
 use crate::delivery::message::{CollectEnd, Failure, Order, Work};
@@ -49,6 +50,19 @@ pub enum Input {
     Reopened,
     /// No collections begin any more; what is under way goes on.
     Drain,
+    /// The shard is to be handed over: come to rest.
+    Hold,
+    /// What is under way is not waited for any longer.
+    GiveUp,
+    /// The shard stays ours.
+    Unhold,
+    /// The mailbox is ours under another epoch (or still is): what its row says.
+    Restamped {
+        /// Whether the sync state was drained once.
+        seeded: bool,
+        /// Whether a badge change waits to be told.
+        badge_dirty: bool,
+    },
     /// The time of [`Mailbox::due`] came.
     Alarm,
 }
@@ -68,8 +82,14 @@ pub enum Effect {
     AskRoom,
     /// That room is not needed any more.
     GiveRoom,
-    /// The mailbox is not ours any more: end the actor.
-    Stop,
+    /// All deliveries finish what is at a provider, and leave the rest as rows.
+    Settle,
+    /// End all deliveries.
+    GiveUpAll,
+    /// At rest, as was wanted.
+    Held,
+    /// The row is under another authority: ask whose the mailbox is, and rest until `Restamped`.
+    Doubt,
 }
 
 /// Where the subscription stands.
@@ -141,6 +161,10 @@ pub struct Mailbox {
     /// Without any sync by then, one is made.
     sync_by: Monotonic,
     draining: bool,
+    /// Nothing begins while the shard is being handed over, and whether it was said that all is at rest.
+    hold: Option<bool>,
+    /// Nothing begins until it is known whose the mailbox is.
+    doubt: bool,
     chance: Chance,
 }
 
@@ -168,6 +192,8 @@ impl Mailbox {
             waits_for_store: false,
             sync_by: Monotonic::NEVER,
             draining: false,
+            hold: None,
+            doubt: false,
             chance: Chance::new(seed),
         }
     }
@@ -185,7 +211,7 @@ impl Mailbox {
         }
     }
 
-    /// Whether nothing is under way: a drained mailbox may be stopped.
+    /// Whether nothing is under way: a mailbox that begins nothing may be stopped.
     #[must_use]
     pub fn idle(&self) -> bool {
         self.collecting.is_none() && self.sending == 0
@@ -204,6 +230,13 @@ impl Mailbox {
             Input::Room => self.room = Room::Given,
             Input::Reopened => self.reopened(now, settings),
             Input::Drain => self.draining = true,
+            Input::Hold => {
+                self.hold = Some(false);
+                effects.push(Effect::Settle);
+            }
+            Input::GiveUp => self.give_up(now, settings, &mut effects),
+            Input::Unhold => self.unhold(now),
+            Input::Restamped { seeded, badge_dirty } => self.restamped(now, seeded, badge_dirty, settings, &mut effects),
             Input::Alarm => self.overdue(now, settings, &mut effects),
         }
         self.advance(now, settings, &mut effects);
@@ -218,14 +251,19 @@ impl Mailbox {
             Watch::Asking { deadline, .. } => deadline,
             Watch::Silent | Watch::Streaming => Monotonic::NEVER,
         };
-        let watch = if self.draining { Monotonic::NEVER } else { watch };
+        let watch = if self.rests() { Monotonic::NEVER } else { watch };
         watch.min(match self.collecting {
             Some(running) => running.deadline,
             None => {
-                let ask_room = (!self.draining && self.room == Room::None && self.to_seed()).then_some(self.retry_at);
+                let ask_room = (!self.rests() && self.room == Room::None && self.to_seed()).then_some(self.retry_at);
                 self.work(settings).map(|(at, _)| at).chain(ask_room).min().unwrap_or(Monotonic::NEVER)
             }
         })
+    }
+
+    /// Whether nothing new begins.
+    fn rests(&self) -> bool {
+        self.draining || self.doubt || self.hold.is_some()
     }
 
     fn start(&mut self, now: Monotonic, seeded: bool, badge_dirty: bool, pending: bool, settings: &Settings) {
@@ -281,7 +319,11 @@ impl Mailbox {
     }
 
     fn advance(&mut self, now: Monotonic, settings: &Settings, effects: &mut Vec<Effect>) {
-        if self.draining {
+        if self.hold == Some(false) && self.idle() {
+            self.hold = Some(true);
+            effects.push(Effect::Held);
+        }
+        if self.rests() {
             return;
         }
         match self.watch {

@@ -1,20 +1,19 @@
 //! The shell of a node: joins and beats in tasks, opens the gate, supervises one actor a shard.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::watch;
 
 use super::message::Message;
-use super::state::{Effect, Ended, Input, Node};
+use super::state::{Effect, Ended, Input, Membership, Node};
 use crate::alarm::Alarm;
 use crate::context::Context;
-use crate::ids::{Authority, Fence, ShardId};
+use crate::ids::{Fence, Session, ShardId};
 use crate::mailbox::state::Input as MailboxInput;
 use crate::ports::StoreError;
-use crate::ports::cluster_store::{Beat, Join, Joined, ShardSeen};
+use crate::ports::cluster_store::{Beat, Incoming, Join, Joined, ShardSeen};
 use crate::shard::actor::{Begin as BeginShard, Keeper};
 use crate::shard::directory::Directory;
 use crate::shard::message::Message as ToShard;
@@ -48,8 +47,8 @@ pub struct Begin {
     pub directory: Arc<Directory>,
     /// How the node joins.
     pub join: Join,
-    /// Whether this session joined already; outlives a restart of the actor.
-    pub joined: Arc<AtomicBool>,
+    /// What this session joined; outlives a restart of the actor.
+    pub joined: Arc<Mutex<Option<Membership>>>,
     /// Where its standing is told.
     pub standing: Arc<watch::Sender<Standing>>,
 }
@@ -70,9 +69,33 @@ pub struct State {
 
 #[derive(Debug)]
 struct Child {
-    epoch: Fence,
+    /// What its actor was told last.
+    seen: Seen,
+    /// It was told to end.
+    leaving: bool,
     /// None while it waits to be restarted.
     actor: Option<ActorRef<ToShard>>,
+}
+
+/// What the heartbeat says about a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Ours(ShardSeen),
+    Incoming(Incoming),
+}
+
+impl Seen {
+    fn input(self) -> ShardInput {
+        match self {
+            Self::Ours(seen) => ShardInput::Owned(seen),
+            Self::Incoming(incoming) => ShardInput::Incoming { ready: incoming.ready },
+        }
+    }
+
+    /// Whether it is told with every heartbeat: what was said to the store may have been lost.
+    fn waits(self) -> bool {
+        matches!(self, Self::Incoming(Incoming { ready: false, .. }))
+    }
 }
 
 impl Actor for Member {
@@ -82,8 +105,9 @@ impl Actor for Member {
 
     async fn pre_start(&self, _: ActorRef<Message>, begin: Begin) -> Result<State, ActorProcessingErr> {
         let seed = begin.join.session.0.unsigned_abs();
+        let joined = begin.joined.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Ok(State {
-            machine: Node::new(seed, begin.joined.load(Ordering::Acquire)),
+            machine: Node::new(seed, joined),
             begin,
             shards: BTreeMap::new(),
             by_actor: BTreeMap::new(),
@@ -102,7 +126,7 @@ impl Actor for Member {
         match message {
             Message::Step(input) => state.step(&myself, input).await,
             Message::ShardChanged(shard) => {
-                state.tell(shard, ShardInput::Changed(None));
+                state.tell(shard, ShardInput::Look);
                 Ok(())
             }
             Message::Restart(shard) => state.restart(&myself, shard).await,
@@ -125,7 +149,7 @@ impl Actor for Member {
                 }
             }
             SupervisionEvent::ActorTerminated(who, ..) => {
-                // It saw before us that the shard is not ours; the next heartbeat says whether it is again.
+                // It went, or it saw before us that the shard is not ours; the next heartbeat says whether it is again.
                 if let Some(shard) = state.by_actor.remove(&who.get_id()) {
                     state.shards.remove(&shard);
                 }
@@ -139,16 +163,14 @@ impl Actor for Member {
 impl State {
     async fn step(&mut self, myself: &ActorRef<Message>, input: Input) -> Result<(), ActorProcessingErr> {
         let context = self.begin.context.clone();
-        if let Input::Joined(Ok(Joined::Done { .. })) = input {
-            self.begin.joined.store(true, Ordering::Release);
-        }
         if let Input::Beaten(_, answer) = &input {
             self.tell_beat(answer);
         }
         let now = context.ports.clock.monotonic();
         for effect in self.machine.step(now, input, &context.settings) {
             match effect {
-                Effect::Join => self.join(myself),
+                Effect::Join(replaces) => self.join(myself, replaces),
+                Effect::Enter => self.enter(myself),
                 Effect::Beat => self.beat(myself),
                 Effect::Open(until, sending) => {
                     let closed = !context.gate.lets_pushes_out();
@@ -158,17 +180,35 @@ impl State {
                     }
                     metrics::sending_allowed(f64::from(u8::from(sending)));
                 }
-                Effect::Shards(seen) => self.own(myself, seen).await?,
+                Effect::Suspend => context.gate.suspend(),
+                Effect::Shards(ours, incoming) => self.own(myself, ours, incoming).await?,
+                Effect::Reclaim => self.reclaim(myself),
+                Effect::SayReady(shards) => self.say_ready(myself, shards),
+                Effect::HandOver(offered) => self.hand_over(myself, offered),
+                Effect::Given(shards) => {
+                    tracing::info!(node = %self.begin.join.node, shards = shards.len(), "handed over");
+                    shards.into_iter().for_each(|shard| self.tell(shard, ShardInput::Given));
+                }
+                Effect::Kept(shards) => shards.into_iter().for_each(|shard| self.tell(shard, ShardInput::Kept)),
                 Effect::End(why) => self.end(why),
             }
         }
+        self.remember();
         self.alarm.set(now, self.machine.due(), myself, Message::Step(Input::Alarm));
         self.tell_standing(None);
         Ok(())
     }
 
-    fn join(&mut self, myself: &ActorRef<Message>) {
-        let (context, join) = (self.begin.context.clone(), self.begin.join.clone());
+    /// What a restart of this actor must know.
+    fn remember(&self) {
+        let mut joined = self.begin.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        if joined.as_ref() != self.machine.membership() {
+            *joined = self.machine.membership().cloned();
+        }
+    }
+
+    fn join(&mut self, myself: &ActorRef<Message>, replaces: Option<(Session, i64)>) {
+        let (context, join) = (self.begin.context.clone(), Join { replaces, ..self.begin.join.clone() });
         self.tasks.run(myself, || Message::Vanished, async move {
             let answer = context.ports.cluster.join(&join).await;
             match &answer {
@@ -176,7 +216,45 @@ impl State {
                 Ok(Joined::Occupied { .. }) => tracing::warn!(node = %join.node, "another process of this name may be alive; waiting"),
                 Err(error) => tracing::error!(node = %join.node, %error, "cannot join"),
             }
-            Message::Step(Input::Joined(answer))
+            Message::Step(Input::Joined(context.ports.clock.now(), answer))
+        });
+    }
+
+    fn enter(&mut self, myself: &ActorRef<Message>) {
+        let (context, join) = (self.begin.context.clone(), self.begin.join.clone());
+        self.tasks.run(myself, || Message::Vanished, async move {
+            Message::Step(Input::Entered(context.ports.cluster.enter(&join.node, join.session).await))
+        });
+    }
+
+    fn reclaim(&mut self, myself: &ActorRef<Message>) {
+        let (context, join) = (self.begin.context.clone(), self.begin.join.clone());
+        tracing::warn!(node = %join.node, "the database was promoted: everything that is ours is taken anew, because its last seconds may be lost");
+        self.tasks.run(myself, || Message::Vanished, async move {
+            Message::Step(Input::Reclaimed(context.ports.cluster.reclaim(join.session).await))
+        });
+    }
+
+    fn say_ready(&mut self, myself: &ActorRef<Message>, shards: Vec<ShardId>) {
+        let (context, session) = (self.begin.context.clone(), self.begin.join.session);
+        self.tasks.run(myself, || Message::Vanished, async move {
+            if let Err(error) = context.ports.cluster.shards_ready(session, &shards).await {
+                tracing::warn!(%error, shards = shards.len(), "it could not be said which shards are warmed up; said again");
+            }
+            Message::Step(Input::SaidReady)
+        });
+    }
+
+    /// Writes what waits to be written, then hands over: what comes too late is read again by the next owner.
+    fn hand_over(&mut self, myself: &ActorRef<Message>, offered: Vec<(ShardId, Fence)>) {
+        let (context, session) = (self.begin.context.clone(), self.begin.join.session);
+        self.tasks.run(myself, || Message::Vanished, async move {
+            let _ = tokio::time::timeout(context.settings.heartbeat, context.committer.flush()).await;
+            let answer = context.ports.cluster.hand_over(session, &offered).await;
+            if let Err(error) = &answer {
+                tracing::warn!(%error, shards = offered.len(), "shards could not be handed over; tried again");
+            }
+            Message::Step(Input::HandedOver(offered, answer))
         });
     }
 
@@ -203,6 +281,9 @@ impl State {
     fn tell_beat(&mut self, answer: &Result<Option<Beat>, StoreError>) {
         let node = &self.begin.join.node;
         match answer {
+            Err(error @ StoreError::Unusable(_)) if !self.silent => {
+                tracing::error!(%node, %error, "nothing is written or sent until a person helps; subscriptions are kept, and it is tried again");
+            }
             Err(error) if !self.silent => {
                 tracing::error!(%node, %error, "the heartbeat cannot be written; soon nothing is written or sent until it can");
             }
@@ -212,39 +293,52 @@ impl State {
         self.silent = answer.is_err();
     }
 
-    /// Starts the shards that are ours, stops those that are not, and passes on whose mailboxes changed.
-    async fn own(&mut self, myself: &ActorRef<Message>, seen: Vec<ShardSeen>) -> Result<(), ActorProcessingErr> {
-        let ours: BTreeMap<ShardId, ShardSeen> = seen.into_iter().map(|seen| (seen.shard, seen)).collect();
-        let gone: Vec<ShardId> =
-            self.shards.iter().filter(|(id, child)| ours.get(id).is_none_or(|seen| seen.epoch != child.epoch)).map(|(id, _)| *id).collect();
+    /// Starts the shards that are ours or are to become ours, ends the others, and passes on what changed about them.
+    async fn own(&mut self, myself: &ActorRef<Message>, ours: Vec<ShardSeen>, incoming: Vec<Incoming>) -> Result<(), ActorProcessingErr> {
+        let incoming = incoming.into_iter().map(|incoming| (incoming.shard, Seen::Incoming(incoming)));
+        let wanted: BTreeMap<ShardId, Seen> = incoming.chain(ours.into_iter().map(|seen| (seen.shard, Seen::Ours(seen)))).collect();
+        let gone: Vec<ShardId> = self.shards.keys().filter(|shard| !wanted.contains_key(shard)).copied().collect();
         for shard in gone {
-            self.stop(shard);
+            self.let_go(shard);
         }
-        for (shard, seen) in ours {
-            if self.shards.contains_key(&shard) {
-                self.tell(shard, ShardInput::Changed(Some(seen.change_seq)));
-            } else {
-                self.start(myself, shard, seen.epoch).await?;
+        for (shard, seen) in wanted {
+            match self.shards.get_mut(&shard) {
+                None => self.start(myself, shard, seen).await?,
+                // It ends; if it is still wanted then, it begins anew.
+                Some(child) if child.leaving => {}
+                Some(child) => {
+                    let told = child.seen == seen && !seen.waits();
+                    child.seen = seen;
+                    if !told {
+                        self.tell(shard, seen.input());
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    async fn start(&mut self, myself: &ActorRef<Message>, shard: ShardId, epoch: Fence) -> Result<(), ActorProcessingErr> {
+    async fn start(&mut self, myself: &ActorRef<Message>, shard: ShardId, seen: Seen) -> Result<(), ActorProcessingErr> {
         let begin = BeginShard {
             context: self.begin.context.clone(),
             directory: self.begin.directory.clone(),
             shard,
-            authority: Authority { fence: epoch, session: self.begin.join.session },
+            session: self.begin.join.session,
+            node: myself.clone(),
         };
         let (actor, _) = Actor::spawn_linked(None, Keeper, begin, myself.get_cell()).await?;
         self.by_actor.insert(actor.get_id(), shard);
-        self.shards.insert(shard, Child { epoch, actor: Some(actor) });
+        self.shards.insert(shard, Child { seen, leaving: false, actor: Some(actor) });
+        self.tell(shard, seen.input());
         Ok(())
     }
 
     fn failed(&mut self, myself: &ActorRef<Message>, shard: ShardId) {
         let Some(child) = self.shards.get_mut(&shard) else { return };
+        if child.leaving {
+            self.shards.remove(&shard);
+            return;
+        }
         child.actor = None;
         let Begin { context, directory, .. } = &self.begin;
         // Those that are still ours when it is started again are watched anew.
@@ -258,7 +352,7 @@ impl State {
 
     async fn restart(&mut self, myself: &ActorRef<Message>, shard: ShardId) -> Result<(), ActorProcessingErr> {
         match self.shards.get(&shard) {
-            Some(Child { epoch, actor: None }) => self.start(myself, shard, *epoch).await,
+            Some(Child { seen, actor: None, .. }) => self.start(myself, shard, *seen).await,
             _ => Ok(()),
         }
     }
@@ -270,23 +364,30 @@ impl State {
         }
     }
 
-    fn stop(&mut self, shard: ShardId) {
-        if let Some(Child { actor: Some(actor), .. }) = self.shards.remove(&shard) {
-            self.by_actor.remove(&actor.get_id());
-            let _ = actor.cast(ToShard::Step(ShardInput::Rows(Ok(None))));
+    /// The shard neither is nor is to become ours. Its actor stays in the book until it ended: a successor must not meet it at the mail source.
+    fn let_go(&mut self, shard: ShardId) {
+        self.tell(shard, ShardInput::Gone);
+        match self.shards.get_mut(&shard) {
+            Some(child) if child.actor.is_some() => child.leaving = true,
+            _ => drop(self.shards.remove(&shard)),
         }
     }
 
     fn end(&mut self, why: Ended) {
         self.begin.context.gate.close();
-        tracing::error!(node = %self.begin.join.node, ?why, "this session is over: nothing is written and nothing is sent any more");
+        let node = &self.begin.join.node;
+        match &why {
+            Ended::Drained => tracing::info!(%node, "drained: this node owns nothing any more"),
+            why => tracing::error!(%node, ?why, "this session is over: nothing is written and nothing is sent any more"),
+        }
         let shards: Vec<ShardId> = self.shards.keys().copied().collect();
-        shards.into_iter().for_each(|shard| self.stop(shard));
+        shards.into_iter().for_each(|shard| self.let_go(shard));
         self.tell_standing(Some(why));
     }
 
     fn tell_standing(&self, ended: Option<Ended>) {
-        let (state, shards) = (self.machine.state(), u32::try_from(self.shards.len()).unwrap_or(u32::MAX));
+        let ours = self.shards.values().filter(|child| matches!(child.seen, Seen::Ours(_)) && !child.leaving);
+        let (state, shards) = (self.machine.state(), u32::try_from(ours.count()).unwrap_or(u32::MAX));
         metrics::shards(f64::from(shards));
         metrics::gate_open(f64::from(u8::from(self.begin.context.gate.is_open())));
         self.begin.standing.send_modify(|standing| {

@@ -3,4 +3,8 @@
 pub mod actor;
 pub mod chores;
 pub mod message;
+pub mod moves;
+pub mod rival;
 pub mod state;
+#[cfg(test)]
+mod tests;

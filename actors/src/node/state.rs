@@ -1,20 +1,39 @@
-//! The state machine of a node: when it joins, beats, may act, and when it is over.
+//! The state machine of a node: when it joins, beats, may act, what it does about moves and promotions, and when it is over.
 
-use crate::delivery::retry::{Chance, backoff};
+mod beating;
+mod joining;
+
+use crate::delivery::retry::Chance;
+use crate::ids::{Fence, Session, ShardId};
 use crate::ports::StoreError;
-use crate::ports::cluster_store::{Beat, Joined, ShardSeen};
+use crate::ports::cluster_store::{Beat, History, Incoming, Joined, Manner, ShardSeen};
 use crate::settings::Settings;
 use crate::snapshot::NodeState;
-use crate::time::Monotonic;
+use crate::time::{Monotonic, Timestamp};
+
+use super::moves::Moves;
+use super::rival::Rival;
 
 /// What a node is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// The answer to [`Effect::Join`].
-    Joined(Result<Joined, StoreError>),
+    /// The answer to [`Effect::Join`], and what this machine's wall clock showed when it came.
+    Joined(Timestamp, Result<Joined, StoreError>),
+    /// The answer to [`Effect::Enter`].
+    Entered(Result<bool, StoreError>),
     /// The answer to a heartbeat that was sent at that moment.
     Beaten(Monotonic, Result<Option<Beat>, StoreError>),
-    /// Hand over and end: nothing new is begun.
+    /// The answer to [`Effect::Reclaim`].
+    Reclaimed(Result<(), StoreError>),
+    /// A shard that is planned to become ours is warmed up.
+    Ready(ShardId),
+    /// [`Effect::SayReady`] was carried out, or was not: the next heartbeat shows it.
+    SaidReady,
+    /// A shard of ours is at rest under that epoch and may go to its receiver.
+    Offered(ShardId, Fence),
+    /// The answer to [`Effect::HandOver`]: those of them that went.
+    HandedOver(Vec<(ShardId, Fence)>, Result<Vec<ShardId>, StoreError>),
+    /// End: nothing new is begun.
     Drain,
     /// The time of [`Node::due`] came.
     Alarm,
@@ -23,14 +42,28 @@ pub enum Input {
 /// What a node wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Join with the session of this process.
-    Join,
+    /// Join with the session of this process; with the session and heartbeat of a dead one under our name, in its place.
+    Join(Option<(Session, i64)>),
+    /// Become GOOD.
+    Enter,
     /// Send a heartbeat.
     Beat,
     /// Effects may begin until then; whether pushes may is in the second place.
     Open(Monotonic, bool),
-    /// These shards are ours; others are not (any more).
-    Shards(Vec<ShardSeen>),
+    /// No effect begins until the next `Open`; subscriptions are kept.
+    Suspend,
+    /// These shards are ours and those are to become ours; others are not (any more).
+    Shards(Vec<ShardSeen>, Vec<Incoming>),
+    /// The database was promoted: take new epochs for all that is ours.
+    Reclaim,
+    /// Say that these shards are warmed up.
+    SayReady(Vec<ShardId>),
+    /// Hand these shards over to their receivers.
+    HandOver(Vec<(ShardId, Fence)>),
+    /// These shards went: their subscriptions may end.
+    Given(Vec<ShardId>),
+    /// These shards did not go: work on them goes on.
+    Kept(Vec<ShardId>),
     /// Over for this session: close the gate for ever, stop all shards.
     End(Ended),
 }
@@ -40,28 +73,79 @@ pub enum Effect {
 pub enum Ended {
     /// Another process took its place, or the others judged it dead.
     Replaced,
+    /// It was told to drain and owns nothing any more.
+    Drained,
     /// The database cannot be used until a person helps.
     Unusable(String),
     /// The core was stopped, or its root failed, which is a bug.
     Stopped,
 }
 
+/// What a session joined; outlives a restart of the node's actor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// Whether one node owns everything or many share.
+    pub manner: Manner,
+    /// The database's history as far as this session owns under it.
+    pub history: History,
+}
+
+/// A step that the store has to be asked for once it succeeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Idle,
+    Due,
+    Asked,
+}
+
 /// A node.
 #[derive(Debug)]
 pub struct Node {
     state: NodeState,
+    membership: Option<Membership>,
+    /// A join or a heartbeat is under way.
     asking: bool,
+    asked_at: Monotonic,
     next_at: Monotonic,
     failures: u32,
+    /// Who else goes by our name.
+    rival: Option<Rival>,
+    /// Whom to replace.
+    replaces: Option<(Session, i64)>,
+    entering: Step,
+    reclaiming: Step,
+    /// The timeline to be reclaimed under.
+    promoted: u32,
+    /// Heartbeats that were sent before this say nothing about ownership.
+    fresh_from: Monotonic,
+    moves: Moves,
     chance: Chance,
 }
 
 impl Node {
-    /// A node before it joins; `joined` when its session joined already (its actor was restarted).
+    /// A node before it joins; with a membership when its session joined already (its actor was restarted).
     #[must_use]
-    pub fn new(seed: u64, joined: bool) -> Self {
-        let state = if joined { NodeState::Good } else { NodeState::Joining };
-        Self { state, asking: false, next_at: Monotonic(0), failures: 0, chance: Chance::new(seed) }
+    pub fn new(seed: u64, membership: Option<Membership>) -> Self {
+        let state = match &membership {
+            None => NodeState::Joining,
+            Some(_) => NodeState::Good,
+        };
+        Self {
+            state,
+            membership,
+            asking: false,
+            asked_at: Monotonic(0),
+            next_at: Monotonic(0),
+            failures: 0,
+            rival: None,
+            replaces: None,
+            entering: Step::Idle,
+            reclaiming: Step::Idle,
+            promoted: 0,
+            fresh_from: Monotonic(0),
+            moves: Moves::default(),
+            chance: Chance::new(seed),
+        }
     }
 
     /// Where it stands.
@@ -70,156 +154,65 @@ impl Node {
         self.state
     }
 
+    /// What it joined, once it did.
+    #[must_use]
+    pub fn membership(&self) -> Option<&Membership> {
+        self.membership.as_ref()
+    }
+
     /// When it acts by itself next.
     #[must_use]
     pub fn due(&self) -> Monotonic {
-        if self.asking || self.state == NodeState::Bad { Monotonic::NEVER } else { self.next_at }
+        if self.asking || self.over() { Monotonic::NEVER } else { self.next_at }
     }
 
     /// Takes one input and says what is to be done.
     pub fn step(&mut self, now: Monotonic, input: Input, settings: &Settings) -> Vec<Effect> {
         let mut effects = Vec::new();
-        if self.state == NodeState::Bad {
+        if self.over() {
             return effects;
         }
         match input {
-            Input::Joined(answer) => self.joined(now, answer, settings, &mut effects),
+            Input::Joined(wall, answer) => self.joined(now, wall, answer, settings, &mut effects),
+            Input::Entered(answer) => self.entered(now, answer, &mut effects),
             Input::Beaten(sent, answer) => self.beaten(now, sent, answer, settings, &mut effects),
+            Input::Reclaimed(answer) => self.reclaimed(now, answer.is_ok()),
+            Input::Ready(shard) => self.moves.ready(shard),
+            Input::SaidReady => self.moves.said(),
+            Input::Offered(shard, epoch) => self.moves.offered(shard, epoch),
+            Input::HandedOver(offered, answer) => self.moves.handed_over(now, offered, answer, &mut effects),
             Input::Drain if self.state == NodeState::Good => self.state = NodeState::Draining,
             Input::Drain | Input::Alarm => {}
         }
-        if !self.asking && self.state != NodeState::Bad && now >= self.next_at {
-            self.asking = true;
-            effects.push(if self.state == NodeState::Joining { Effect::Join } else { Effect::Beat });
+        if !self.over() {
+            self.advance(now, &mut effects);
         }
         effects
     }
 
-    fn joined(&mut self, now: Monotonic, answer: Result<Joined, StoreError>, settings: &Settings, effects: &mut Vec<Effect>) {
-        self.asking = false;
-        match answer {
-            Ok(Joined::Done { .. }) => {
-                self.state = NodeState::Good;
-                self.failures = 0;
-                self.next_at = now;
-            }
-            Err(StoreError::Unusable(why)) => self.end(Ended::Unusable(why), effects),
-            Ok(Joined::Occupied { .. }) | Err(_) => {
-                self.failures = self.failures.saturating_add(1);
-                self.next_at = now + backoff(self.failures, settings.retry_base, settings.heartbeat, &mut self.chance);
-            }
+    fn advance(&mut self, now: Monotonic, effects: &mut Vec<Effect>) {
+        if self.entering == Step::Due {
+            self.entering = Step::Asked;
+            effects.push(Effect::Enter);
+        }
+        if self.reclaiming == Step::Due {
+            self.reclaiming = Step::Asked;
+            effects.push(Effect::Reclaim);
+        }
+        self.moves.advance(effects);
+        if !self.asking && now >= self.next_at {
+            self.asking = true;
+            self.asked_at = now;
+            effects.push(if self.membership.is_none() { Effect::Join(self.replaces) } else { Effect::Beat });
         }
     }
 
-    fn beaten(
-        &mut self,
-        now: Monotonic,
-        sent: Monotonic,
-        answer: Result<Option<Beat>, StoreError>,
-        settings: &Settings,
-        effects: &mut Vec<Effect>,
-    ) {
-        self.asking = false;
-        self.next_at = sent + self.chance.around(settings.heartbeat);
-        match answer {
-            Ok(Some(beat)) => {
-                self.failures = 0;
-                // From the moment of sending: the others' timers began no later.
-                effects.push(Effect::Open(sent + (settings.observe_dead - settings.margin), beat.sending_allowed));
-                effects.push(Effect::Shards(beat.shards));
-            }
-            Ok(None) => self.end(Ended::Replaced, effects),
-            // The gate closes by itself; subscriptions are kept.
-            Err(_) => {
-                self.failures = self.failures.saturating_add(1);
-                self.next_at = self.next_at.max(now + settings.heartbeat / 10);
-            }
-        }
+    fn over(&self) -> bool {
+        matches!(self.state, NodeState::Bad | NodeState::Left)
     }
 
     fn end(&mut self, why: Ended, effects: &mut Vec<Effect>) {
-        self.state = NodeState::Bad;
+        self.state = if why == Ended::Drained { NodeState::Left } else { NodeState::Bad };
         effects.push(Effect::End(why));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ports::cluster_store::{History, Manner};
-    use crate::time::Timestamp;
-
-    const SECOND: i64 = 1_000_000;
-
-    fn history() -> History {
-        History { system_id: "test".into(), timeline: 0 }
-    }
-
-    fn joined() -> Joined {
-        Joined::Done { history: history(), now: Timestamp(0), manner: Manner::Embedded }
-    }
-
-    fn beat() -> Beat {
-        Beat {
-            hb_seq: 1,
-            state: NodeState::Good,
-            assign_ver: 1,
-            sending_allowed: true,
-            now: Timestamp(0),
-            history: history(),
-            shards: Vec::new(),
-            incoming: Vec::new(),
-        }
-    }
-
-    fn good() -> Node {
-        let mut node = Node::new(1, false);
-        assert_eq!(node.step(Monotonic(0), Input::Alarm, &Settings::default()), [Effect::Join]);
-        assert_eq!(node.step(Monotonic(0), Input::Joined(Ok(joined())), &Settings::default()), [Effect::Beat]);
-        node
-    }
-
-    #[test]
-    fn the_gate_opens_from_the_moment_of_sending_for_t_less_margin() {
-        let mut node = good();
-        let effects = node.step(Monotonic(2 * SECOND), Input::Beaten(Monotonic(SECOND), Ok(Some(beat()))), &Settings::default());
-        assert_eq!(effects[0], Effect::Open(Monotonic(6 * SECOND), true));
-    }
-
-    #[test]
-    fn one_beat_is_under_way_at_a_time_and_the_next_follows_after_h() {
-        let (mut node, settings) = (good(), Settings::default());
-        assert_eq!(node.step(Monotonic(5 * SECOND), Input::Alarm, &settings), [], "still waiting for the first");
-        node.step(Monotonic(SECOND / 10), Input::Beaten(Monotonic(0), Ok(Some(beat()))), &settings);
-        let due = node.due();
-        assert!((9 * SECOND / 10..=11 * SECOND / 10).contains(&due.0), "{due:?}");
-        assert_eq!(node.step(due, Input::Alarm, &settings), [Effect::Beat]);
-    }
-
-    #[test]
-    fn a_database_away_ends_nothing_and_a_replaced_session_is_over_for_ever() {
-        let (mut node, settings) = (good(), Settings::default());
-        for second in 1..60 {
-            let failed = Input::Beaten(Monotonic(second * SECOND), Err(StoreError::Unavailable(String::new())));
-            assert_eq!(node.step(Monotonic(second * SECOND), failed, &settings), []);
-            assert_eq!(node.step(node.due(), Input::Alarm, &settings), [Effect::Beat]);
-        }
-        assert_eq!(
-            node.step(Monotonic(61 * SECOND), Input::Beaten(Monotonic(60 * SECOND), Ok(None)), &settings),
-            [Effect::End(Ended::Replaced)]
-        );
-        assert_eq!(node.state(), NodeState::Bad);
-        assert_eq!(node.step(Monotonic(62 * SECOND), Input::Beaten(Monotonic(61 * SECOND), Ok(Some(beat()))), &settings), []);
-        assert_eq!(node.due(), Monotonic::NEVER);
-    }
-
-    #[test]
-    fn joining_is_tried_again_unless_only_a_person_can_help() {
-        let (mut node, settings) = (Node::new(1, false), Settings::default());
-        node.step(Monotonic(0), Input::Alarm, &settings);
-        assert_eq!(node.step(Monotonic(0), Input::Joined(Err(StoreError::Unavailable(String::new()))), &settings), []);
-        assert_eq!(node.step(node.due(), Input::Alarm, &settings), [Effect::Join]);
-        let full = StoreError::Unusable("disk full".into());
-        assert_eq!(node.step(Monotonic(9), Input::Joined(Err(full)), &settings), [Effect::End(Ended::Unusable("disk full".into()))]);
     }
 }

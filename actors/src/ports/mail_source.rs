@@ -191,6 +191,11 @@ pub trait MailSource: Send + Sync + 'static {
     /// Returns the record to be kept in the row. Watching a mailbox that is watched replaces its subscription.
     async fn watch(&self, mailbox: &MailboxRef, predecessor: Option<SubscriptionRecord>) -> Result<SubscriptionRecord, SourceError>;
 
+    /// Makes a shadow subscription: joined to a stream, for a mailbox that is planned to become ours. Ends when the stream spoke for it. What is heard
+    /// goes to the sink, which knows nobody who wants it. A later `watch` takes it over: it answers with its record without asking the server, ends no
+    /// predecessor (who hands over ends his own), and the sink hears `StreamOpened` again as soon as the stream speaks, or at once if it did.
+    async fn warm(&self, mailbox: &MailboxRef) -> Result<(), SourceError>;
+
     /// Leaves the stream and ends the subscription at the server, in the adapter's own time. Never fails; a mailbox that is not watched is ignored.
     fn unwatch(&self, mailbox: MailboxId);
 

@@ -7,6 +7,7 @@ pub mod device_store;
 pub mod error;
 pub mod mail_source;
 pub mod mailbox_store;
+pub mod peers;
 pub mod push_sender;
 pub mod registry_store;
 
@@ -17,6 +18,7 @@ pub use device_store::DeviceStore;
 pub use error::StoreError;
 pub use mail_source::{HintSink, MailSource};
 pub use mailbox_store::MailboxStore;
+pub use peers::Peers;
 pub use push_sender::PushSender;
 pub use registry_store::RegistryStore;
 
@@ -33,6 +35,8 @@ pub struct Ports {
     pub push: Arc<dyn PushSender>,
     /// Membership and ownership.
     pub cluster: Arc<dyn ClusterStore>,
+    /// The other nodes, directly.
+    pub peers: Arc<dyn Peers>,
     /// Sync states.
     pub mailboxes: Arc<dyn MailboxStore>,
     /// Devices.

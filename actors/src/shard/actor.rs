@@ -1,4 +1,4 @@
-//! The shell of a shard: adopts it in tasks, starts and supervises its mailboxes.
+//! The shell of a shard: warms it up, adopts it and hands it over in tasks, starts and supervises its mailboxes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,15 +10,19 @@ use super::message::Message;
 use super::state::{Effect, Input, Shard};
 use crate::alarm::Alarm;
 use crate::context::Context;
-use crate::ids::{Authority, MailboxId, ShardId};
+use crate::ids::{Authority, Fence, MailboxId, Session, ShardId};
 use crate::mailbox::actor::{Begin as BeginMailbox, Watcher};
 use crate::mailbox::journal::{Entry, Journal};
 use crate::mailbox::message::Message as ToMailbox;
 use crate::mailbox::slot::Slot;
 use crate::mailbox::state::Input as MailboxInput;
+use crate::node::message::Message as ToNode;
+use crate::node::state::Input as NodeInput;
 use crate::ports::cluster_store::OwnedMailbox;
+use crate::ports::mail_source::MailboxRef;
 use crate::task::Tasks;
 use crate::telemetry::metrics;
+use crate::time::Timestamp;
 
 /// The actor; all it is lives in its state.
 #[derive(Debug)]
@@ -33,8 +37,10 @@ pub struct Begin {
     pub directory: Arc<Directory>,
     /// Which shard.
     pub shard: ShardId,
-    /// The authority of this node over it.
-    pub authority: Authority,
+    /// This life of the process.
+    pub session: Session,
+    /// Whom to tell of moves.
+    pub node: ActorRef<ToNode>,
 }
 
 /// The state of a shard actor.
@@ -113,12 +119,22 @@ impl State {
     async fn step(&mut self, myself: &ActorRef<Message>, input: Input) -> Result<(), ActorProcessingErr> {
         let context = self.begin.context.clone();
         let now = context.ports.clock.monotonic();
-        for effect in self.machine.step(now, input, &context.settings, &mut || context.pace.reserve(now)) {
+        for effect in self.machine.step(now, input, &context.settings) {
             match effect {
-                Effect::Adopt => self.ask(myself, false),
-                Effect::Reload => self.ask(myself, true),
+                Effect::Peek => self.peek(myself),
+                Effect::AskTurn(mailbox, last_mail) => self.ask_turn(myself, &mailbox, last_mail),
+                Effect::Warm(mailbox) => self.warm(myself, mailbox),
+                Effect::Cool(mailbox) => context.ports.mail.unwatch(mailbox),
+                Effect::Ready => self.tell_node(NodeInput::Ready(self.begin.shard)),
+                Effect::Adopt(epoch) => self.ask(myself, epoch, false),
+                Effect::Reload(epoch) => self.ask(myself, epoch, true),
                 Effect::Start(row, restarts) => self.start(myself, row, restarts).await?,
+                Effect::Restamp(row, epoch) => self.restamp(row, epoch),
                 Effect::Stop(mailbox) => self.stop(mailbox),
+                Effect::Hold => self.tell_all(&MailboxInput::Hold),
+                Effect::GiveUp => self.tell_all(&MailboxInput::GiveUp),
+                Effect::Unhold => self.tell_all(&MailboxInput::Unhold),
+                Effect::Offer(epoch) => self.tell_node(NodeInput::Offered(self.begin.shard, epoch)),
                 Effect::Release => {
                     self.mailboxes.keys().copied().collect::<Vec<_>>().into_iter().for_each(|mailbox| self.stop(mailbox));
                     myself.stop(Some("not ours".into()));
@@ -129,20 +145,59 @@ impl State {
         Ok(())
     }
 
-    fn ask(&mut self, myself: &ActorRef<Message>, again: bool) {
-        let Begin { context, shard, authority, .. } = self.begin.clone();
+    fn tell_node(&self, input: NodeInput) {
+        // A node that ended ends its shards.
+        let _ = self.begin.node.cast(ToNode::Step(input));
+    }
+
+    fn tell_all(&self, input: &MailboxInput) {
+        for child in self.mailboxes.values() {
+            // One that just ended is told about by its supervision event.
+            let _ = child.actor.cast(ToMailbox::Step(input.clone()));
+        }
+    }
+
+    fn peek(&mut self, myself: &ActorRef<Message>) {
+        let Begin { context, shard, session, .. } = self.begin.clone();
         self.tasks.run(myself, || Message::Vanished, async move {
-            let cluster = &context.ports.cluster;
+            let _room = context.looks.acquire().await;
+            Message::Step(Input::Peeked(context.ports.cluster.shard_peek(shard, session).await))
+        });
+    }
+
+    fn ask_turn(&mut self, myself: &ActorRef<Message>, mailbox: &MailboxRef, last_mail: Timestamp) {
+        let (turns, id) = (self.begin.context.turns.clone(), mailbox.id);
+        let back_end = self.begin.context.ports.mail.back_end(mailbox);
+        self.tasks.run(myself, || Message::Vanished, async move {
+            turns.take(back_end, last_mail).await;
+            Message::Step(Input::Turn(id))
+        });
+    }
+
+    fn warm(&mut self, myself: &ActorRef<Message>, mailbox: MailboxRef) {
+        let context = self.begin.context.clone();
+        self.tasks.run(myself, || Message::Vanished, async move {
+            let answer = context.ports.mail.warm(&mailbox).await;
+            Message::Step(Input::Warmed(mailbox.id, answer))
+        });
+    }
+
+    fn ask(&mut self, myself: &ActorRef<Message>, epoch: Fence, again: bool) {
+        let Begin { context, shard, session, .. } = self.begin.clone();
+        self.tasks.run(myself, || Message::Vanished, async move {
+            let _room = context.looks.acquire().await;
+            let (cluster, authority) = (&context.ports.cluster, Authority { fence: epoch, session });
             let answer = if again { cluster.shard_reload(shard, authority).await } else { cluster.shard_adopt(shard, authority).await };
             if let Err(error) = &answer {
                 tracing::warn!(%shard, %error, "a shard could not be read; asked again");
             }
-            Message::Step(Input::Rows(answer))
+            Message::Step(Input::Rows(epoch, answer))
         });
     }
 
     /// Starts a mailbox, with the memory and the hints of the actor that it replaces.
     async fn start(&mut self, myself: &ActorRef<Message>, row: OwnedMailbox, restarts: u32) -> Result<(), ActorProcessingErr> {
+        let Some(fence) = self.machine.epoch() else { return Ok(()) };
         let mailbox = row.mailbox.id;
         let before = self.mailboxes.remove(&mailbox);
         let (journal, slot) = before.map(|child| (child.journal, child.slot)).unwrap_or_default();
@@ -153,10 +208,11 @@ impl State {
         let begin = BeginMailbox {
             context: self.begin.context.clone(),
             row,
-            authority: self.begin.authority,
+            authority: Authority { fence, session: self.begin.session },
             slot: slot.clone(),
             restarts,
             journal: journal.clone(),
+            keeper: myself.clone(),
         };
         let (actor, _) = Actor::spawn_linked(None, Watcher, begin, myself.get_cell()).await?;
         self.begin.directory.enter(self.begin.shard, mailbox, slot.clone(), actor.clone());
@@ -166,6 +222,14 @@ impl State {
         actor.cast(ToMailbox::Hinted)?;
         self.mailboxes.insert(mailbox, Child { actor, journal, slot });
         Ok(())
+    }
+
+    fn restamp(&self, row: OwnedMailbox, fence: Fence) {
+        if let Some(child) = self.mailboxes.get(&row.mailbox.id) {
+            let authority = Authority { fence, session: self.begin.session };
+            // One that just ended is told about by its supervision event.
+            let _ = child.actor.cast(ToMailbox::Restamp(authority, row));
+        }
     }
 
     fn stop(&mut self, mailbox: MailboxId) {

@@ -4,3 +4,5 @@ pub mod actor;
 pub mod directory;
 pub mod message;
 pub mod state;
+#[cfg(test)]
+mod tests;

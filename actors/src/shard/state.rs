@@ -1,26 +1,57 @@
-//! The state machine of an owned shard: which mailboxes run, which are to be started when, when the store is asked again.
+//! The state machine of a shard that is ours or is to become ours: warming it up, adopting it, which mailboxes run, handing it over.
+
+mod giving;
+mod owning;
+mod warming;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use giving::Giving;
+use warming::Warming;
+
 use crate::delivery::retry::{Chance, backoff};
-use crate::ids::MailboxId;
+use crate::ids::{Fence, MailboxId};
 use crate::ports::StoreError;
-use crate::ports::cluster_store::{AdoptedShard, OwnedMailbox};
+use crate::ports::cluster_store::{AdoptedShard, OwnedMailbox, ShardSeen};
+use crate::ports::mail_source::{MailboxRef, SourceError};
 use crate::settings::Settings;
 use crate::supervision::restart::Restarts;
-use crate::time::Monotonic;
+use crate::time::{Monotonic, Timestamp};
 
 /// What a shard is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// The heartbeat (or somebody beside us) saw this `change_seq`; `None`: look whatever it is.
-    Changed(Option<i64>),
-    /// The answer of the store; `None`: the shard is not ours.
-    Rows(Result<Option<AdoptedShard>, StoreError>),
+    /// The heartbeat says that it is planned to become ours, and whether the store knows that we are ready.
+    Incoming {
+        /// Whether the store knows.
+        ready: bool,
+    },
+    /// The heartbeat says that it is ours.
+    Owned(ShardSeen),
+    /// The heartbeat says that it neither is nor is to become ours.
+    Gone,
+    /// Somebody beside us changed its mailboxes: look.
+    Look,
+    /// The answer to [`Effect::Peek`]; `None`: it is not planned to become ours.
+    Peeked(Result<Option<AdoptedShard>, StoreError>),
+    /// The answer to [`Effect::Warm`].
+    Warmed(MailboxId, Result<(), SourceError>),
+    /// The answer to [`Effect::Adopt`] or [`Effect::Reload`] under that epoch; `None`: the shard is not ours under it.
+    Rows(Fence, Result<Option<AdoptedShard>, StoreError>),
+    /// The answer to [`Effect::AskTurn`]: this mailbox may begin to be watched.
+    Turn(MailboxId),
+    /// A mailbox is at rest: it was told to be by [`Effect::Hold`].
+    Held(MailboxId),
+    /// The shard went to its receiver.
+    Given,
+    /// The shard did not go.
+    Kept,
     /// A mailbox actor failed.
     Failed(MailboxId),
-    /// A mailbox actor ended by itself: the mailbox is not ours, or was.
+    /// A mailbox actor ended by itself.
     Ended(MailboxId),
+    /// A mailbox found its row under another authority than ours, and rests until it is told whose it is.
+    Doubted(MailboxId),
     /// The time of [`Shard::due`] came.
     Alarm,
 }
@@ -28,221 +59,154 @@ pub enum Input {
 /// What a shard wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
+    /// Read what there is to warm up.
+    Peek,
+    /// Wait for the node's turn for one more mailbox; who had mail last comes first.
+    AskTurn(MailboxRef, Timestamp),
+    /// Make a shadow subscription.
+    Warm(MailboxRef),
+    /// End the shadow subscription.
+    Cool(MailboxId),
+    /// Say that the shard is warmed up.
+    Ready,
     /// Stamp and load.
-    Adopt,
-    /// Load again.
-    Reload,
+    Adopt(Fence),
+    /// Load again, and stamp what is not.
+    Reload(Fence),
     /// Start a mailbox; how often it was restarted.
     Start(OwnedMailbox, u32),
+    /// A running mailbox is ours under this epoch: it goes on under it, without subscribing again.
+    Restamp(OwnedMailbox, Fence),
     /// Stop a mailbox and end its subscription.
     Stop(MailboxId),
-    /// The shard is not ours: stop everything.
+    /// All running mailboxes begin nothing and say when they are at rest.
+    Hold,
+    /// All running mailboxes give up what is under way.
+    GiveUp,
+    /// All running mailboxes go on.
+    Unhold,
+    /// The shard may be handed over under this epoch.
+    Offer(Fence),
+    /// The shard is not ours: stop everything, end all subscriptions.
     Release,
 }
 
-/// An owned shard.
+/// A shard.
 #[derive(Debug)]
 pub struct Shard {
+    /// The epoch under which it is ours, once it is.
+    epoch: Option<Fence>,
+    warming: Warming,
+    giving: Giving,
     adopted: bool,
     asking: bool,
     again: bool,
     change_seq: i64,
     ask_at: Monotonic,
     failures: u32,
+    /// How often in a row the store said that it is not ours, against the heartbeat.
+    denied: u32,
     rows: BTreeMap<MailboxId, OwnedMailbox>,
     running: BTreeSet<MailboxId>,
-    waiting: BTreeSet<(Monotonic, MailboxId)>,
+    /// They wait for their turn.
+    waiting: BTreeSet<MailboxId>,
+    /// Those that failed, and when they are started again.
+    later: BTreeSet<(Monotonic, MailboxId)>,
+    doubted: BTreeSet<MailboxId>,
     restarts: BTreeMap<MailboxId, Restarts>,
     chance: Chance,
 }
 
 impl Shard {
-    /// A shard that is to be adopted at once.
+    /// A shard of which nothing is known yet.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
+            epoch: None,
+            warming: Warming::default(),
+            giving: Giving::default(),
             adopted: false,
             asking: false,
-            again: true,
+            again: false,
             change_seq: i64::MIN,
             ask_at: Monotonic(0),
             failures: 0,
+            denied: 0,
             rows: BTreeMap::new(),
             running: BTreeSet::new(),
             waiting: BTreeSet::new(),
+            later: BTreeSet::new(),
+            doubted: BTreeSet::new(),
             restarts: BTreeMap::new(),
             chance: Chance::new(seed),
         }
     }
 
+    /// The epoch under which it is ours.
+    #[must_use]
+    pub fn epoch(&self) -> Option<Fence> {
+        self.epoch
+    }
+
     /// When the shard acts by itself next.
     #[must_use]
     pub fn due(&self) -> Monotonic {
-        let start = self.waiting.first().map_or(Monotonic::NEVER, |(at, _)| *at);
-        if self.again && !self.asking { start.min(self.ask_at) } else { start }
+        let ask = if self.again && !self.asking { self.ask_at } else { Monotonic::NEVER };
+        let later = self.later.first().filter(|_| self.adopted && !self.giving.holds()).map_or(Monotonic::NEVER, |(at, _)| *at);
+        let stage = if self.epoch.is_some() { self.giving.due(self.asking) } else { self.warming.due() };
+        ask.min(later).min(stage)
     }
 
-    /// Takes one input. `slot` reserves the moment at which one more mailbox of this node may be started.
-    pub fn step(&mut self, now: Monotonic, input: Input, settings: &Settings, slot: &mut dyn FnMut() -> Monotonic) -> Vec<Effect> {
+    /// Takes one input and says what is to be done.
+    pub fn step(&mut self, now: Monotonic, input: Input, settings: &Settings) -> Vec<Effect> {
         let mut effects = Vec::new();
         match input {
-            Input::Changed(seen) => self.again |= seen.is_none_or(|seen| seen != self.change_seq),
-            Input::Rows(answer) => {
-                self.asking = false;
-                match answer {
-                    Ok(Some(shard)) => self.rows(shard, slot, &mut effects),
-                    Ok(None) => return vec![Effect::Release],
-                    Err(_) => {
-                        self.failures = self.failures.saturating_add(1);
-                        self.again = true;
-                        self.ask_at = now + backoff(self.failures, settings.retry_base, settings.retry_max, &mut self.chance);
-                    }
+            Input::Incoming { ready } => self.incoming(now, ready, settings, &mut effects),
+            Input::Owned(seen) => self.owned(now, seen, &mut effects),
+            Input::Gone | Input::Given => return self.release(),
+            Input::Look => self.again |= self.epoch.is_some(),
+            Input::Peeked(answer) => self.peeked(now, answer, settings, &mut effects),
+            Input::Warmed(mailbox, answer) => self.warmed(now, mailbox, answer, settings),
+            Input::Rows(epoch, answer) => {
+                if self.rows(now, epoch, answer, settings, &mut effects) {
+                    return self.release();
                 }
             }
-            Input::Failed(mailbox) => {
-                self.running.remove(&mailbox);
-                if self.rows.contains_key(&mailbox) {
-                    let delay = self.restarts.entry(mailbox).or_default().failed(now, settings);
-                    self.waiting.insert((now + delay, mailbox));
-                }
-            }
-            Input::Ended(mailbox) => {
-                // It lost its authority, or it was told to stop and is wanted again: the store knows.
-                if self.running.remove(&mailbox) {
-                    self.rows.remove(&mailbox);
+            Input::Turn(mailbox) if self.epoch.is_none() => self.warm(mailbox, &mut effects),
+            Input::Turn(mailbox) => self.turn(mailbox, &mut effects),
+            Input::Held(mailbox) => self.giving.at_rest(mailbox),
+            Input::Kept => self.kept(now, settings, &mut effects),
+            Input::Failed(mailbox) => self.failed(now, mailbox, settings),
+            Input::Ended(mailbox) => self.ended(now, mailbox, settings),
+            Input::Doubted(mailbox) => {
+                if self.running.contains(&mailbox) {
+                    self.doubted.insert(mailbox);
                     self.again = true;
-                    self.ask_at = now + settings.retry_base;
                 }
             }
             Input::Alarm => {}
         }
-        self.advance(now, &mut effects);
+        if self.epoch.is_some() {
+            self.advance(now, &mut effects);
+            self.give(now, settings, &mut effects);
+        } else {
+            self.warm_up(now, &mut effects);
+        }
         effects
     }
 
-    fn rows(&mut self, shard: AdoptedShard, slot: &mut dyn FnMut() -> Monotonic, effects: &mut Vec<Effect>) {
-        self.adopted = true;
-        self.failures = 0;
-        self.change_seq = shard.change_seq;
-        let wanted: BTreeSet<MailboxId> = shard.mailboxes.iter().map(|row| row.mailbox.id).collect();
-        let gone: Vec<MailboxId> = self.rows.keys().filter(|id| !wanted.contains(id)).copied().collect();
-        for id in gone {
-            self.rows.remove(&id);
-            self.restarts.remove(&id);
-            self.waiting.retain(|(_, waiting)| *waiting != id);
-            if self.running.remove(&id) {
-                effects.push(Effect::Stop(id));
-            }
-        }
-        for row in shard.mailboxes {
-            let id = row.mailbox.id;
-            if self.rows.insert(id, row).is_none() {
-                self.waiting.insert((slot(), id));
-            }
-        }
-    }
-
-    fn advance(&mut self, now: Monotonic, effects: &mut Vec<Effect>) {
-        if self.again && !self.asking && now >= self.ask_at {
-            self.again = false;
-            self.asking = true;
-            effects.push(if self.adopted { Effect::Reload } else { Effect::Adopt });
-        }
-        while let Some(&(at, id)) = self.waiting.first()
-            && at <= now
-        {
-            self.waiting.pop_first();
-            if let Some(row) = self.rows.get(&id)
-                && self.running.insert(id)
-            {
-                let restarts = self.restarts.get(&id).map_or(0, |restarts| restarts.total);
-                effects.push(Effect::Start(row.clone(), restarts));
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-    use crate::ids::{Smtp, TenantId};
-    use crate::ports::mail_source::MailboxRef;
-    use crate::time::Timestamp;
-
-    fn row(id: i64) -> OwnedMailbox {
-        let smtp = Arc::new(Smtp::new("a@example.com"));
-        let mailbox = MailboxRef { id: MailboxId(id), tenant: TenantId(Arc::from("t")), smtp };
-        OwnedMailbox { mailbox, seeded: true, badge_dirty: false, pending: false, announced_until: Timestamp(0) }
-    }
-
-    fn loaded(change_seq: i64, ids: &[i64]) -> Input {
-        Input::Rows(Ok(Some(AdoptedShard { change_seq, mailboxes: ids.iter().map(|id| row(*id)).collect() })))
-    }
-
-    /// Steps at a second; slots are a tenth of a second apart from there.
-    fn step(shard: &mut Shard, second: i64, input: Input) -> Vec<Effect> {
-        let now = Monotonic(second * 1_000_000);
-        let mut next = now;
-        let mut slot = || {
-            let slot = next;
-            next = next + std::time::Duration::from_millis(100);
-            slot
-        };
-        shard.step(now, input, &Settings::default(), &mut slot)
-    }
-
-    fn started(effects: &[Effect]) -> Vec<(i64, u32)> {
+    /// Everything ends: what runs, and what was warmed up.
+    fn release(&mut self) -> Vec<Effect> {
+        let mut effects: Vec<Effect> = self.warming.take().into_iter().map(Effect::Cool).collect();
+        *self = Self::new(0);
+        effects.push(Effect::Release);
         effects
-            .iter()
-            .filter_map(|effect| if let Effect::Start(row, times) = effect { Some((row.mailbox.id.0, *times)) } else { None })
-            .collect()
     }
 
-    #[test]
-    fn a_shard_is_adopted_and_its_mailboxes_start_at_the_nodes_pace() {
-        let mut shard = Shard::new(1);
-        assert_eq!(step(&mut shard, 0, Input::Alarm), [Effect::Adopt]);
-        assert_eq!(started(&step(&mut shard, 1, loaded(5, &[1, 2, 3]))), [(1, 0)]);
-        assert_eq!(shard.due(), Monotonic(1_100_000));
-        assert_eq!(started(&step(&mut shard, 2, Input::Alarm)), [(2, 0), (3, 0)]);
-        assert_eq!(step(&mut shard, 3, Input::Changed(Some(5))), []);
-    }
-
-    #[test]
-    fn a_mailbox_added_or_removed_through_anybody_is_started_or_stopped() {
-        let mut shard = Shard::new(1);
-        step(&mut shard, 0, Input::Alarm);
-        step(&mut shard, 1, loaded(5, &[1]));
-        assert_eq!(step(&mut shard, 2, Input::Changed(Some(6))), [Effect::Reload]);
-        assert_eq!(step(&mut shard, 2, Input::Changed(Some(7))), [], "one look at a time");
-        let effects = step(&mut shard, 3, loaded(6, &[2]));
-        assert_eq!(effects[0], Effect::Stop(MailboxId(1)));
-        assert_eq!(effects[1], Effect::Reload, "what changed meanwhile is looked at again");
-        assert_eq!(started(&effects), [(2, 0)]);
-    }
-
-    #[test]
-    fn a_mailbox_that_fails_is_started_again_later_each_time_and_alone() {
-        let mut shard = Shard::new(1);
-        step(&mut shard, 0, Input::Alarm);
-        step(&mut shard, 1, loaded(5, &[1, 2]));
-        step(&mut shard, 2, Input::Alarm);
-        assert_eq!(step(&mut shard, 3, Input::Failed(MailboxId(1))), []);
-        assert_eq!(shard.due(), Monotonic(3_100_000));
-        assert_eq!(started(&step(&mut shard, 4, Input::Alarm)), [(1, 1)]);
-        step(&mut shard, 5, Input::Failed(MailboxId(1)));
-        assert_eq!(shard.due(), Monotonic(5_200_000));
-    }
-
-    #[test]
-    fn a_store_that_fails_is_asked_again_and_a_lost_shard_is_released() {
-        let mut shard = Shard::new(1);
-        step(&mut shard, 0, Input::Alarm);
-        assert_eq!(step(&mut shard, 1, Input::Rows(Err(StoreError::Unavailable(String::new())))), []);
-        assert!(shard.due() > Monotonic(1_000_000) && shard.due() < Monotonic(2_000_000));
-        assert_eq!(step(&mut shard, 2, Input::Alarm), [Effect::Adopt]);
-        assert_eq!(step(&mut shard, 3, Input::Rows(Ok(None))), [Effect::Release]);
+    /// The next look at the store, no sooner than `retry_base` after a failure, later each time.
+    fn ask_later(&mut self, now: Monotonic, settings: &Settings) {
+        self.failures = self.failures.saturating_add(1);
+        self.again = true;
+        self.ask_at = now + backoff(self.failures, settings.retry_base, settings.retry_max, &mut self.chance);
     }
 }

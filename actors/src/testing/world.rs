@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::clock::StoppedClock;
 use super::memory::MemoryStore;
-use super::scripted::{Mail, ScriptedMail, ScriptedPush};
+use super::scripted::{Mail, ScriptedMail, ScriptedPeers, ScriptedPush};
 use crate::ids::{ItemId, MailboxId, NodeId, Session, Smtp, TenantId};
 use crate::ports::cluster_store::Features;
 use crate::ports::push_sender::{Provider, PushToken};
@@ -35,6 +35,8 @@ pub struct World {
     pub mail: ScriptedMail,
     /// Its push providers.
     pub push: ScriptedPush,
+    /// Its nodes, as a direct probe finds them.
+    pub peers: ScriptedPeers,
     /// What nodes are started with.
     pub settings: Settings,
 }
@@ -55,6 +57,7 @@ impl World {
             store: MemoryStore::new(clock.clone()),
             mail: ScriptedMail::new(clock.clone()),
             push: ScriptedPush::new(clock.clone()),
+            peers: ScriptedPeers::default(),
             settings: Settings::default(),
             clock,
         }
@@ -66,11 +69,27 @@ impl World {
         self.clock.now()
     }
 
-    /// Starts a node in a process of the store's handle.
+    /// A world whose database is shared by many nodes.
+    #[must_use]
+    pub fn cluster(shards: u16) -> Self {
+        let mut world = Self::new();
+        world.store = MemoryStore::cluster(world.clock.clone(), shards);
+        world
+    }
+
+    /// Starts the node `one` in a process of the store's handle.
     ///
     /// # Panics
     /// When the root actor cannot be started.
     pub async fn node(&self, store: &MemoryStore, session: i64) -> System {
+        self.named("one", store, session).await
+    }
+
+    /// Starts a node of that name, whose address is `http://<name>`, in a process of the store's handle.
+    ///
+    /// # Panics
+    /// When the root actor cannot be started.
+    pub async fn named(&self, name: &str, store: &MemoryStore, session: i64) -> System {
         let directory = Arc::new(Directory::default());
         let store = Arc::new(store.clone());
         let ports = Ports {
@@ -78,17 +97,19 @@ impl World {
             mail: self.mail.source(directory.clone()),
             push: Arc::new(self.push.clone()),
             cluster: store.clone(),
+            peers: Arc::new(self.peers.clone()),
             mailboxes: store.clone(),
             devices: store.clone(),
             deliveries: store.clone(),
             registry: store,
         };
         let identity = Identity {
-            node: NodeId(Arc::from("one")),
+            node: NodeId(Arc::from(name)),
             session: Session(session),
             version: "test".into(),
             features: Features::default(),
-            addr: String::new(),
+            addr: format!("http://{name}"),
+            weight: 1,
         };
         System::start(ports, self.settings.clone(), identity, directory).await.expect("the root starts")
     }

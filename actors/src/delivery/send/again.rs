@@ -67,6 +67,16 @@ impl Sending {
         self.flights[place].step = Step::Over;
     }
 
+    /// Nothing is held any more: what rests is left as rows, due when it would have been tried again.
+    pub(super) fn settle_down(&mut self, moment: Moment) {
+        self.hold_until = moment.at;
+        for place in 0..self.flights.len() {
+            if let Step::Resting(until) = self.flights[place].step {
+                self.schedule(moment, place, until.since(moment.at), &code("hand_over"));
+            }
+        }
+    }
+
     /// Whether content may stay in memory for another try.
     fn hold(&mut self, moment: Moment) -> bool {
         if self.held.is_none() && moment.at < self.hold_until {

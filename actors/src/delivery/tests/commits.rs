@@ -43,6 +43,7 @@ async fn owned(world: &World) -> (MailboxId, Authority, Committer) {
         mail: world.mail.source(Arc::new(Directory::default())),
         push: Arc::new(world.push.clone()),
         cluster: store.clone(),
+        peers: Arc::new(world.peers.clone()),
         mailboxes: store.clone(),
         devices: store.clone(),
         deliveries: store.clone(),

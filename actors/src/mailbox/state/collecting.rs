@@ -55,8 +55,8 @@ impl Mailbox {
         self.quiet_until = running.quiet_until;
         match failure {
             Failure::NotOurs => {
-                self.draining = true;
-                effects.push(Effect::Stop);
+                self.doubt = true;
+                effects.push(Effect::Doubt);
             }
             Failure::Source(SourceError::Throttled { retry_after }) => {
                 self.retry_at = now + retry_after + self.chance.below(settings.retry_base)
@@ -91,7 +91,7 @@ impl Mailbox {
 
     /// All that is to be collected, and when each may begin.
     pub(super) fn work(&self, settings: &Settings) -> impl Iterator<Item = (Monotonic, Work)> {
-        let free = !self.draining && self.sending < MOST_SENDING;
+        let free = !self.rests() && self.sending < MOST_SENDING;
         let collects = free && !matches!(self.watch, Watch::Parked(_));
         let resend = self.resume_at.filter(|_| free && self.sending == 0).map(|at| (at, Work::Resend));
         let for_mail = self.mail_mark.map(|at| (at + settings.collect_delay).max(self.quiet_until));

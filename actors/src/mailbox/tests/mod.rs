@@ -1,5 +1,6 @@
 //! The mailbox's state machine: scripts as text, and a walk through all short scripts with what must hold after each step.
 
+mod moves;
 mod scripts;
 mod walk;
 
@@ -67,6 +68,10 @@ fn input(word: &str, now: Monotonic) -> Input {
         "room" => Input::Room,
         "reopened" => Input::Reopened,
         "drain" => Input::Drain,
+        "hold" => Input::Hold,
+        "no-patience" => Input::GiveUp,
+        "unhold" => Input::Unhold,
+        "restamped" => Input::Restamped { seeded: true, badge_dirty: false },
         "alarm" => Input::Alarm,
         _ => panic!("no such input: {word}"),
     }
@@ -83,7 +88,10 @@ fn name(effect: &Effect) -> String {
         Effect::GiveUp => "give-up".into(),
         Effect::AskRoom => "ask-room".into(),
         Effect::GiveRoom => "give-room".into(),
-        Effect::Stop => "stop".into(),
+        Effect::Settle => "settle".into(),
+        Effect::GiveUpAll => "give-up-all".into(),
+        Effect::Held => "held".into(),
+        Effect::Doubt => "doubt".into(),
     }
 }
 

@@ -353,8 +353,3 @@ fn a_drained_mailbox_begins_nothing_and_finishes_what_is_under_way() {
          +4000000 alarm",
     );
 }
-
-#[test]
-fn a_mailbox_that_is_not_ours_stops() {
-    check("start -> watch sync\n not-ours -> stop");
-}

@@ -22,7 +22,11 @@ struct World {
     room_given: bool,
     parked: bool,
     draining: bool,
-    stopped: bool,
+    /// Whether its shard changes hands in this walk.
+    moving: bool,
+    /// Told to rest, and whether it said that it does.
+    held: Option<bool>,
+    doubt: bool,
     /// Mail was heard of and no collection that began since then ended well.
     mail_owed: bool,
     /// A collection with that mail in it is under way.
@@ -30,6 +34,10 @@ struct World {
 }
 
 impl World {
+    fn rests(&self) -> bool {
+        self.draining || self.doubt || self.held.is_some()
+    }
+
     /// All inputs that can come in this state.
     fn possible(&self) -> Vec<&'static str> {
         let mut words = vec!["mail", "change", "opened", "gap", "lost", "resume", "reopened", "alarm", "late"];
@@ -38,6 +46,7 @@ impl World {
         }
         match self.collecting {
             Some(Work::Seed) => words.extend(["page", "nothing", "failed", "crashed"]),
+            Some(Work::Recent) if self.moving => words.extend(["page", "store", "not-ours"]),
             Some(Work::Recent) => words.extend(["page", "store"]),
             Some(Work::Resend) => words.extend(["nothing", "announced", "store"]),
             Some(Work::Sync) => {
@@ -53,6 +62,17 @@ impl World {
         }
         if !self.draining {
             words.push("drain");
+        }
+        if !self.moving {
+            return words;
+        }
+        match self.held {
+            None if !self.draining => words.push("hold"),
+            None => {}
+            Some(_) => words.extend(["unhold", "no-patience"]),
+        }
+        if self.doubt {
+            words.push("restamped");
         }
         words
     }
@@ -77,10 +97,14 @@ impl World {
                 self.mail_owed |= self.mail_in_hand && failed;
                 self.mail_in_hand = false;
                 self.parked |= matches!(end, CollectEnd::Failed(Failure::Source(SourceError::Refused { .. })));
+                self.doubt |= *end == CollectEnd::Failed(Failure::NotOurs);
             }
             Input::Settled { .. } => self.sending -= 1,
             Input::Room => (self.room_asked, self.room_given) = (false, true),
             Input::Drain => self.draining = true,
+            Input::Hold => self.held = Some(false),
+            Input::Unhold => self.held = None,
+            Input::Restamped { .. } => self.doubt = false,
             // An answer that comes after its deadline is not taken.
             Input::Alarm if self.asking.is_some_and(|at| self.now >= at + settings.collect_deadline) => self.asking = None,
             _ => {}
@@ -93,7 +117,7 @@ impl World {
     fn carry_out(&mut self, effect: &Effect) {
         match effect {
             Effect::Watch => {
-                assert!(!self.draining);
+                assert!(!self.rests());
                 (self.asking, self.parked) = (Some(self.now), false);
             }
             Effect::Unwatch => self.parked = true,
@@ -103,7 +127,7 @@ impl World {
             }
             Effect::Deliver(order) => {
                 assert!(self.collecting.is_none(), "two collections at a time");
-                assert!(!self.draining && self.sending < 2);
+                assert!(!self.rests() && self.sending < 2);
                 assert!(order.work != Work::Resend || self.sending == 0, "rows that somebody may hold are taken up");
                 assert!(order.work != Work::Seed || std::mem::take(&mut self.room_given), "a page without room");
                 self.collecting = Some(order.work);
@@ -116,7 +140,17 @@ impl World {
                 self.room_asked = true;
             }
             Effect::GiveRoom => assert!(std::mem::take(&mut self.room_given), "no room to give back"),
-            Effect::Stop => self.stopped = true,
+            Effect::Settle => assert_eq!(self.held, Some(false)),
+            Effect::GiveUpAll => {
+                assert!(self.collecting.is_some() || self.sending > 0, "nothing to give up");
+                (self.collecting, self.sending) = (None, 0);
+                self.mail_owed |= std::mem::take(&mut self.mail_in_hand);
+            }
+            Effect::Held => {
+                assert!(self.collecting.is_none() && self.sending == 0, "at rest while something is under way");
+                assert_eq!(self.held.replace(true), Some(false), "said once");
+            }
+            Effect::Doubt => assert!(self.doubt),
         }
     }
 
@@ -124,7 +158,9 @@ impl World {
         let due = self.mailbox.due(settings);
         assert_eq!(self.mailbox.idle(), self.collecting.is_none() && self.sending == 0);
         assert_eq!(self.parked, self.mailbox.phase() == Phase::Parked);
-        if self.draining {
+        let busy = self.collecting.is_some() || self.sending > 0;
+        assert!(self.held != Some(false) || busy, "at rest, and nobody was told");
+        if self.rests() {
             return;
         }
         // Somebody acts: the clock, or an answer that is owed.
@@ -153,7 +189,7 @@ impl World {
 }
 
 fn walk(world: &World, depth: u32, script: &mut Vec<&'static str>, settings: &Settings, seen: &mut u64) {
-    if depth == 0 || world.stopped {
+    if depth == 0 {
         return;
     }
     for word in world.possible() {
@@ -175,7 +211,8 @@ fn walk(world: &World, depth: u32, script: &mut Vec<&'static str>, settings: &Se
 fn all_short_scripts_keep_the_invariants() {
     let settings = settings();
     let mut seen = 0;
-    for first in ["start", "start-new", "start-pending", "start-badge"] {
+    let begins = ["start", "start-new", "start-pending", "start-badge"].into_iter();
+    for (first, moving) in begins.flat_map(|first| [(first, false), (first, true)]) {
         let mut world = World {
             mailbox: Mailbox::new(1),
             now: BEGIN,
@@ -186,12 +223,14 @@ fn all_short_scripts_keep_the_invariants() {
             room_given: false,
             parked: false,
             draining: false,
-            stopped: false,
+            moving,
+            held: None,
+            doubt: false,
             mail_owed: false,
             mail_in_hand: false,
         };
         world.take(first, &settings);
-        walk(&world, 5, &mut vec![first], &settings, &mut seen);
+        walk(&world, if moving { 4 } else { 5 }, &mut vec![first], &settings, &mut seen);
     }
     assert!(seen > 1_000_000, "{seen} steps");
 }

@@ -23,6 +23,7 @@ const HANGING: Duration = Duration::from_secs(1_800);
 #[allow(missing_docs, reason = "named like the methods of the port")]
 pub enum Call {
     Watch,
+    Warm,
     Changes,
     ReceivedSince,
     Contents,
@@ -44,6 +45,8 @@ struct Watching {
     node: u64,
     mailbox: MailboxId,
     sink: Arc<dyn HintSink>,
+    /// Nobody wants its hints yet.
+    shadow: bool,
 }
 
 #[derive(Default)]
@@ -242,6 +245,20 @@ pub struct ScriptedSource {
 }
 
 impl ScriptedSource {
+    fn enter(&self, server: &mut Server, mailbox: &MailboxRef, shadow: bool) {
+        let watching = server.watching.entry(mailbox.smtp.as_str().to_owned()).or_default();
+        watching.retain(|other| other.node != self.node);
+        watching.push(Watching { node: self.node, mailbox: mailbox.id, sink: self.sink.clone(), shadow });
+    }
+
+    /// Whether there was a shadow subscription, which is an ordinary one from here on.
+    fn take_over(&self, mailbox: &MailboxRef) -> bool {
+        let mut server = self.mail.lock();
+        let ours = |watching: &&mut Watching| watching.node == self.node && watching.mailbox == mailbox.id && watching.shadow;
+        let shadow = server.watching.get_mut(mailbox.smtp.as_str()).and_then(|watching| watching.iter_mut().find(ours));
+        shadow.map(|watching| watching.shadow = false).is_some()
+    }
+
     /// The way there, the fault that waits, the way back.
     async fn call<R>(
         &self,
@@ -276,15 +293,15 @@ impl ScriptedSource {
 #[async_trait]
 impl MailSource for ScriptedSource {
     async fn watch(&self, mailbox: &MailboxRef, predecessor: Option<SubscriptionRecord>) -> Result<SubscriptionRecord, SourceError> {
-        let record = self
-            .call(mailbox, Call::Watch, |server| {
+        if !self.take_over(mailbox) {
+            self.call(mailbox, Call::Watch, |server| {
                 server.predecessors.extend(predecessor);
-                let watching = server.watching.entry(mailbox.smtp.as_str().to_owned()).or_default();
-                watching.retain(|other| other.node != self.node);
-                watching.push(Watching { node: self.node, mailbox: mailbox.id, sink: self.sink.clone() });
-                Ok(SubscriptionRecord(format!("node {} watches {}", self.node, mailbox.id).into()))
+                self.enter(server, mailbox, false);
+                Ok(())
             })
             .await?;
+        }
+        let record = SubscriptionRecord(format!("node {} watches {}", self.node, mailbox.id).into());
         // The stream's first envelope comes a little after the answer.
         let (mail, smtp, wait) = (self.mail.clone(), mailbox.smtp.clone(), self.mail.lock().latency);
         tokio::spawn(async move {
@@ -292,6 +309,14 @@ impl MailSource for ScriptedSource {
             mail.hint(smtp.as_str(), Hint::StreamOpened);
         });
         Ok(record)
+    }
+
+    async fn warm(&self, mailbox: &MailboxRef) -> Result<(), SourceError> {
+        self.call(mailbox, Call::Warm, |server| {
+            self.enter(server, mailbox, true);
+            Ok(())
+        })
+        .await
     }
 
     fn back_end(&self, mailbox: &MailboxRef) -> BackEnd {

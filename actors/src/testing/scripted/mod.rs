@@ -2,8 +2,10 @@
 
 pub mod inbox;
 pub mod mail_source;
+pub mod peers;
 pub mod push_sender;
 
 pub use inbox::{Inbox, Mail};
 pub use mail_source::{Asked, Call, ScriptedMail, ScriptedSource};
+pub use peers::ScriptedPeers;
 pub use push_sender::{Answer, ScriptedPush, Sent};

@@ -1,0 +1,264 @@
+//! The node's state machine by scripts: joining, beating, promotions, moves, the end.
+
+use super::state::{Effect, Ended, Input, Membership, Node};
+use crate::ids::{Fence, Session, ShardId};
+use crate::ports::StoreError;
+use crate::ports::cluster_store::{Beat, History, Joined, Manner, ShardSeen};
+use crate::settings::Settings;
+use crate::snapshot::NodeState;
+use crate::time::{Monotonic, Timestamp};
+
+const SECOND: i64 = 1_000_000;
+const NOON: Timestamp = Timestamp(1_000_000 * SECOND);
+
+fn history(timeline: u32) -> History {
+    History { system_id: "test".into(), timeline }
+}
+
+fn joined(manner: Manner) -> Input {
+    Input::Joined(NOON, Ok(Joined::Done { history: history(1), now: NOON, manner }))
+}
+
+fn occupied(hb_seq: i64) -> Input {
+    Input::Joined(NOON, Ok(Joined::Occupied { session: Session(7), hb_seq }))
+}
+
+fn beat(state: NodeState, timeline: u32, shards: &[(u16, i64)]) -> Beat {
+    let seen = |(shard, epoch): &(u16, i64)| ShardSeen { shard: ShardId(*shard), epoch: Fence(*epoch), change_seq: 0, target: None };
+    Beat {
+        hb_seq: 1,
+        state,
+        assign_ver: 1,
+        sending_allowed: true,
+        now: NOON,
+        history: history(timeline),
+        shards: shards.iter().map(seen).collect(),
+        incoming: Vec::new(),
+    }
+}
+
+fn away() -> StoreError {
+    StoreError::Unavailable(String::new())
+}
+
+struct Script {
+    node: Node,
+    settings: Settings,
+}
+
+impl Script {
+    fn new() -> Self {
+        Self { node: Node::new(1, None), settings: Settings::default() }
+    }
+
+    /// A node that joined and whose first heartbeat is under way.
+    fn joined(manner: Manner) -> Self {
+        let mut script = Self::new();
+        assert_eq!(script.at(0, Input::Alarm), [Effect::Join(None)]);
+        let first = script.at(0, joined(manner));
+        let expected = if manner == Manner::Shared { vec![Effect::Enter, Effect::Beat] } else { vec![Effect::Beat] };
+        assert_eq!(first, expected);
+        script
+    }
+
+    /// A GOOD node of a shared database that owns shard 3.
+    fn good() -> Self {
+        let mut script = Self::joined(Manner::Shared);
+        script.at(0, Input::Entered(Ok(true)));
+        script.beaten(0, NodeState::Good, 1, &[(3, 5)]);
+        script
+    }
+
+    /// Steps at so many milliseconds.
+    fn at(&mut self, millis: i64, input: Input) -> Vec<Effect> {
+        self.node.step(Monotonic(millis * 1_000), input, &self.settings)
+    }
+
+    /// A heartbeat that was sent and answered at that moment.
+    fn beaten(&mut self, millis: i64, state: NodeState, timeline: u32, shards: &[(u16, i64)]) -> Vec<Effect> {
+        self.at(millis, Input::Beaten(Monotonic(millis * 1_000), Ok(Some(beat(state, timeline, shards)))))
+    }
+}
+
+fn names(effects: &[Effect]) -> Vec<&'static str> {
+    let name = |effect: &Effect| match effect {
+        Effect::Join(_) => "join",
+        Effect::Enter => "enter",
+        Effect::Beat => "beat",
+        Effect::Open(..) => "open",
+        Effect::Suspend => "suspend",
+        Effect::Shards(..) => "shards",
+        Effect::Reclaim => "reclaim",
+        Effect::SayReady(_) => "ready",
+        Effect::HandOver(_) => "hand over",
+        Effect::Given(_) => "given",
+        Effect::Kept(_) => "kept",
+        Effect::End(_) => "end",
+    };
+    effects.iter().map(name).collect()
+}
+
+#[test]
+fn the_gate_opens_from_the_moment_of_sending_for_t_less_margin_and_after_ownership_is_told() {
+    let mut script = Script::joined(Manner::Embedded);
+    let sent = Monotonic(SECOND);
+    let effects = script.at(2_000, Input::Beaten(sent, Ok(Some(beat(NodeState::Good, 1, &[])))));
+    assert_eq!(effects[..2], [Effect::Shards(Vec::new(), Vec::new()), Effect::Open(Monotonic(6 * SECOND), true)]);
+}
+
+#[test]
+fn one_beat_is_under_way_at_a_time_and_the_next_follows_after_h() {
+    let mut script = Script::joined(Manner::Embedded);
+    assert_eq!(script.at(5_000, Input::Alarm), [], "still waiting for the first");
+    script.at(100, Input::Beaten(Monotonic(0), Ok(Some(beat(NodeState::Good, 1, &[])))));
+    let due = script.node.due();
+    assert!((9 * SECOND / 10..=11 * SECOND / 10).contains(&due.0), "{due:?}");
+    assert_eq!(script.at(due.0 / 1_000 + 1, Input::Alarm), [Effect::Beat]);
+}
+
+#[test]
+fn a_database_away_ends_nothing_and_a_replaced_session_is_over_for_ever() {
+    let mut script = Script::joined(Manner::Embedded);
+    for second in 1..60 {
+        assert_eq!(script.at(second * 1_000, Input::Beaten(Monotonic(second * SECOND), Err(away()))), []);
+        assert_eq!(script.at(script.node.due().0 / 1_000 + 1, Input::Alarm), [Effect::Beat]);
+    }
+    assert_eq!(script.at(61_000, Input::Beaten(Monotonic(60 * SECOND), Ok(None))), [Effect::End(Ended::Replaced)]);
+    assert_eq!(script.node.state(), NodeState::Bad);
+    assert_eq!(script.beaten(62_000, NodeState::Good, 1, &[]), []);
+    assert_eq!(script.node.due(), Monotonic::NEVER);
+}
+
+#[test]
+fn joining_is_tried_again_unless_only_a_person_can_help() {
+    let mut script = Script::new();
+    script.at(0, Input::Alarm);
+    assert_eq!(script.at(0, Input::Joined(NOON, Err(away()))), []);
+    let due = script.node.due().0 / 1_000 + 1;
+    assert_eq!(script.at(due, Input::Alarm), [Effect::Join(None)]);
+    let full = StoreError::Unusable("disk full".into());
+    assert_eq!(script.at(due, Input::Joined(NOON, Err(full))), [Effect::End(Ended::Unusable("disk full".into()))]);
+}
+
+#[test]
+fn a_namesake_that_stands_still_for_t_is_replaced() {
+    let mut script = Script::new();
+    script.at(0, Input::Alarm);
+    let mut now = 0;
+    while script.at(now, occupied(40)).is_empty() {
+        now = script.node.due().0 / 1_000 + 1;
+        let effects = script.at(now, Input::Alarm);
+        if effects == [Effect::Join(Some((Session(7), 40)))] {
+            break;
+        }
+        assert_eq!(effects, [Effect::Join(None)]);
+    }
+    assert!((6_000..8_000).contains(&now), "{now}");
+    assert_eq!(script.node.state(), NodeState::Joining);
+    assert_eq!(names(&script.at(now, joined(Manner::Shared))), ["enter", "beat"]);
+}
+
+#[test]
+fn a_namesake_that_moves_is_told_of() {
+    let mut script = Script::new();
+    script.at(0, Input::Alarm);
+    script.at(0, occupied(40));
+    script.at(1_200, Input::Alarm);
+    assert_eq!(script.at(1_200, occupied(41)), [], "it may have been under way when its process died");
+    script.at(2_400, Input::Alarm);
+    let effects = script.at(2_400, occupied(42));
+    let [Effect::End(Ended::Unusable(why))] = &effects[..] else { panic!("{effects:?}") };
+    assert!(why.contains("node.name"), "{why}");
+}
+
+#[test]
+fn a_clock_that_is_off_does_not_enter() {
+    for (wall, side) in [(NOON.0 + 3_600 * SECOND, "3600 s ahead of"), (NOON.0 - 31 * SECOND, "31 s behind")] {
+        let mut script = Script::new();
+        script.at(0, Input::Alarm);
+        let done = Joined::Done { history: history(1), now: NOON, manner: Manner::Shared };
+        let effects = script.at(0, Input::Joined(Timestamp(wall), Ok(done)));
+        let [Effect::End(Ended::Unusable(why))] = &effects[..] else { panic!("{effects:?}") };
+        assert!(why.contains(side), "{why}");
+    }
+}
+
+#[test]
+fn entering_is_asked_again_with_the_next_heartbeat_that_is_answered() {
+    let mut script = Script::joined(Manner::Shared);
+    script.at(10, Input::Entered(Err(away())));
+    assert_eq!(names(&script.beaten(20, NodeState::Joining, 1, &[])), ["shards", "open", "enter"]);
+    assert_eq!(script.node.state(), NodeState::Joining);
+    assert_eq!(script.at(30, Input::Entered(Ok(true))), [Effect::Beat]);
+    assert_eq!(script.node.state(), NodeState::Good);
+    let mut script = Script::joined(Manner::Shared);
+    assert_eq!(script.at(10, Input::Entered(Ok(false))), [Effect::End(Ended::Replaced)]);
+}
+
+#[test]
+fn a_database_that_is_not_ours_suspends_at_once_and_ends_nothing() {
+    let mut script = Script::good();
+    let foreign = StoreError::Unusable("another database".into());
+    assert_eq!(script.at(1_000, Input::Beaten(Monotonic(SECOND), Err(foreign))), [Effect::Suspend]);
+    script.at(3_000, Input::Alarm);
+    assert_eq!(names(&script.beaten(3_000, NodeState::Good, 0, &[(3, 5)])), ["suspend"], "an older copy");
+    assert_eq!(names(&script.beaten(4_000, NodeState::Good, 1, &[(3, 5)])), ["shards", "open"]);
+}
+
+#[test]
+fn after_a_promotion_nothing_begins_until_everything_has_new_epochs() {
+    let mut script = Script::good();
+    assert_eq!(names(&script.beaten(1_000, NodeState::Good, 2, &[(3, 5)])), ["suspend", "reclaim"]);
+    assert_eq!(names(&script.beaten(2_000, NodeState::Good, 2, &[(3, 5)])), ["suspend"], "one at a time");
+    assert_eq!(names(&script.at(3_000, Input::Reclaimed(Err(away())))), ["beat"]);
+    assert_eq!(names(&script.beaten(4_000, NodeState::Good, 2, &[(3, 5)])), ["suspend", "reclaim"]);
+    assert_eq!(names(&script.at(5_000, Input::Reclaimed(Ok(())))), ["beat"]);
+    let late = Input::Beaten(Monotonic(4_900_000), Ok(Some(beat(NodeState::Good, 2, &[(3, 5)]))));
+    assert_eq!(names(&script.at(5_100, late)), [] as [&str; 0], "it was sent before");
+    let effects = script.beaten(6_000, NodeState::Good, 2, &[(3, 9)]);
+    assert_eq!(names(&effects), ["shards", "open"]);
+    assert_eq!(script.node.membership(), Some(&Membership { manner: Manner::Shared, history: history(2) }));
+    assert_eq!(names(&script.beaten(7_000, NodeState::Good, 1, &[(3, 9)])), ["suspend"], "back on the old primary");
+}
+
+#[test]
+fn a_node_that_drains_ends_when_it_is_empty() {
+    let mut script = Script::good();
+    assert_eq!(names(&script.beaten(1_000, NodeState::Draining, 1, &[(3, 5)])), ["shards", "open"]);
+    assert_eq!(script.node.state(), NodeState::Draining);
+    assert_eq!(script.beaten(2_000, NodeState::Draining, 1, &[]), [Effect::End(Ended::Drained)]);
+    assert_eq!(script.node.state(), NodeState::Left);
+    assert_eq!(script.node.due(), Monotonic::NEVER);
+}
+
+#[test]
+fn shards_that_are_ready_or_offered_while_a_call_is_under_way_go_with_the_next() {
+    let mut script = Script::good();
+    assert_eq!(script.at(100, Input::Ready(ShardId(1))), [Effect::SayReady(vec![ShardId(1)])]);
+    assert_eq!(script.at(110, Input::Ready(ShardId(2))), []);
+    assert_eq!(script.at(120, Input::Ready(ShardId(4))), []);
+    assert_eq!(script.at(130, Input::SaidReady), [Effect::SayReady(vec![ShardId(2), ShardId(4)])]);
+    let one = vec![(ShardId(3), Fence(5))];
+    assert_eq!(script.at(200, Input::Offered(ShardId(3), Fence(5))), [Effect::HandOver(one.clone())]);
+    script.at(210, Input::Offered(ShardId(6), Fence(5)));
+    let effects = script.at(220, Input::HandedOver(one, Ok(vec![ShardId(3)])));
+    assert_eq!(effects, [Effect::Given(vec![ShardId(3)]), Effect::HandOver(vec![(ShardId(6), Fence(5))])]);
+    let refused = Input::HandedOver(vec![(ShardId(6), Fence(5))], Ok(Vec::new()));
+    assert_eq!(script.at(230, refused), [Effect::Kept(vec![ShardId(6)])]);
+}
+
+#[test]
+fn a_hand_over_of_unknown_outcome_is_settled_by_the_next_heartbeat_that_began_later() {
+    let mut script = Script::good();
+    script.at(200, Input::Offered(ShardId(3), Fence(5)));
+    script.at(200, Input::Offered(ShardId(4), Fence(5)));
+    let unknown = || Err(StoreError::OutcomeUnknown(String::new()));
+    let effects = script.at(300, Input::HandedOver(vec![(ShardId(3), Fence(5))], unknown()));
+    assert_eq!(names(&effects), ["hand over"]);
+    script.at(300, Input::HandedOver(vec![(ShardId(4), Fence(5))], unknown()));
+    let before = Input::Beaten(Monotonic(250_000), Ok(Some(beat(NodeState::Good, 1, &[(3, 5), (4, 5)]))));
+    assert_eq!(names(&script.at(400, before)), ["shards", "open"]);
+    let effects = script.beaten(1_000, NodeState::Good, 1, &[(4, 5)]);
+    assert_eq!(effects[..2], [Effect::Given(vec![ShardId(3)]), Effect::Kept(vec![ShardId(4)])]);
+    assert_eq!(names(&script.beaten(2_000, NodeState::Good, 1, &[(4, 5)])), ["shards", "open"]);
+}
