@@ -1,10 +1,11 @@
 //! The way in: start the core with its ports, wake it, look into it, drain it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ractor::{Actor, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
 use tokio::sync::watch;
 
 use crate::context::Context;
@@ -14,12 +15,15 @@ use crate::node::actor::{Begin as BeginNode, Member, Standing};
 use crate::node::chores::{self, Chores};
 use crate::node::message::Message as ToNode;
 use crate::node::state::{Ended, Input as NodeInput};
+use crate::placement::actor::{Begin as BeginPlacement, Placement};
+use crate::placement::message::Message as ToPlacement;
 use crate::ports::cluster_store::{Features, Join};
 use crate::ports::{Ports, StoreError};
 use crate::settings::Settings;
 use crate::shard::directory::Directory;
 use crate::snapshot::{Control, MailboxSnapshot, NodeSnapshot, NodeState};
 use crate::supervision::restart::Restarts;
+use crate::telemetry::catalog::Label as _;
 use crate::telemetry::metrics;
 use crate::time::Monotonic;
 
@@ -77,7 +81,14 @@ impl System {
         let joined = Arc::default();
         let node = BeginNode { context: context.clone(), directory: directory.clone(), join, joined, standing: standing.clone() };
         let chores = chores::Begin { context: context.clone(), directory: directory.clone(), session: identity.session };
-        let (root, end) = Actor::spawn(None, Root, (node, chores)).await?;
+        let placement = BeginPlacement {
+            context: context.clone(),
+            node: identity.node.clone(),
+            session: identity.session,
+            version: identity.version.clone(),
+            standing: standing.clone(),
+        };
+        let (root, end) = Actor::spawn(None, Root, BeginRoot { node, chores, placement }).await?;
         let (gate, told) = (context.gate.clone(), standing.clone());
         tokio::spawn(async move {
             let _ = end.await;
@@ -169,23 +180,31 @@ impl Control for System {
     }
 }
 
-/// The root of the supervision tree: the node and its chores.
+/// The root of the supervision tree: the node, its chores, its part in placement.
 #[derive(Debug)]
 struct Root;
 
 #[derive(Debug)]
 enum ToRoot {
     Node(ToNode),
-    RestartNode,
-    RestartChores,
+    Restart(metrics::Actor),
+}
+
+/// What the children begin with.
+#[derive(Debug)]
+struct BeginRoot {
+    node: BeginNode,
+    chores: chores::Begin,
+    placement: BeginPlacement,
 }
 
 #[derive(Debug)]
 struct RootState {
-    begin: (BeginNode, chores::Begin),
+    begin: BeginRoot,
     node: ActorRef<ToNode>,
     chores: ActorRef<chores::Message>,
-    restarts: [Restarts; 2],
+    placement: ActorRef<ToPlacement>,
+    restarts: BTreeMap<metrics::Actor, Restarts>,
     /// The runtime's own clock: nothing of the outside may make the root fail.
     began: tokio::time::Instant,
 }
@@ -193,20 +212,20 @@ struct RootState {
 impl Actor for Root {
     type Msg = ToRoot;
     type State = RootState;
-    type Arguments = (BeginNode, chores::Begin);
+    type Arguments = BeginRoot;
 
-    async fn pre_start(&self, myself: ActorRef<ToRoot>, begin: Self::Arguments) -> Result<RootState, ActorProcessingErr> {
-        let (node, _) = Actor::spawn_linked(None, Member, begin.0.clone(), myself.get_cell()).await?;
-        let (chores, _) = Actor::spawn_linked(None, Chores, begin.1.clone(), myself.get_cell()).await?;
-        Ok(RootState { begin, node, chores, restarts: [Restarts::default(); 2], began: tokio::time::Instant::now() })
+    async fn pre_start(&self, myself: ActorRef<ToRoot>, begin: BeginRoot) -> Result<RootState, ActorProcessingErr> {
+        let (node, _) = Actor::spawn_linked(None, Member, begin.node.clone(), myself.get_cell()).await?;
+        let (chores, _) = Actor::spawn_linked(None, Chores, begin.chores.clone(), myself.get_cell()).await?;
+        let (placement, _) = Actor::spawn_linked(None, Placement, begin.placement.clone(), myself.get_cell()).await?;
+        Ok(RootState { begin, node, chores, placement, restarts: BTreeMap::new(), began: tokio::time::Instant::now() })
     }
 
     async fn handle(&self, myself: ActorRef<ToRoot>, message: ToRoot, state: &mut RootState) -> Result<(), ActorProcessingErr> {
         match message {
             // One that waits to be restarted hears it from the store.
             ToRoot::Node(message) => drop(state.node.cast(message)),
-            ToRoot::RestartNode => state.node = Actor::spawn_linked(None, Member, state.begin.0.clone(), myself.get_cell()).await?.0,
-            ToRoot::RestartChores => state.chores = Actor::spawn_linked(None, Chores, state.begin.1.clone(), myself.get_cell()).await?.0,
+            ToRoot::Restart(child) => state.restart(myself, child).await?,
         }
         Ok(())
     }
@@ -218,19 +237,38 @@ impl Actor for Root {
         state: &mut RootState,
     ) -> Result<(), ActorProcessingErr> {
         let SupervisionEvent::ActorFailed(who, error) = event else { return Ok(()) };
-        let node = who.get_id() == state.node.get_id();
-        if !node && who.get_id() != state.chores.get_id() {
-            return Ok(());
-        }
-        let BeginNode { context, directory, .. } = &state.begin.0;
-        if node {
+        let Some(child) = state.child(who.get_id()) else { return Ok(()) };
+        let BeginNode { context, directory, .. } = &state.begin.node;
+        if child == metrics::Actor::Node {
             directory.strike_out(None).into_iter().for_each(|mailbox| context.ports.mail.unwatch(mailbox));
         }
         let now = Monotonic(0) + state.began.elapsed();
-        let delay = state.restarts[usize::from(node)].failed(now, &context.settings);
-        metrics::restarts(if node { metrics::Actor::Node } else { metrics::Actor::Chores }, 1);
-        tracing::error!(%error, node, "an actor under the root failed; it is started again");
-        myself.send_after(delay, move || if node { ToRoot::RestartNode } else { ToRoot::RestartChores });
+        let delay = state.restarts.entry(child).or_default().failed(now, &context.settings);
+        metrics::restarts(child, 1);
+        tracing::error!(%error, actor = child.value(), "an actor under the root failed; it is started again");
+        myself.send_after(delay, move || ToRoot::Restart(child));
+        Ok(())
+    }
+}
+
+impl RootState {
+    /// Which child that is.
+    fn child(&self, actor: ActorId) -> Option<metrics::Actor> {
+        let children = [
+            (self.node.get_id(), metrics::Actor::Node),
+            (self.chores.get_id(), metrics::Actor::Chores),
+            (self.placement.get_id(), metrics::Actor::Placement),
+        ];
+        children.into_iter().find(|(id, _)| *id == actor).map(|(_, child)| child)
+    }
+
+    async fn restart(&mut self, myself: ActorRef<ToRoot>, child: metrics::Actor) -> Result<(), SpawnErr> {
+        let root = myself.get_cell();
+        match child {
+            metrics::Actor::Chores => self.chores = Actor::spawn_linked(None, Chores, self.begin.chores.clone(), root).await?.0,
+            metrics::Actor::Placement => self.placement = Actor::spawn_linked(None, Placement, self.begin.placement.clone(), root).await?.0,
+            _ => self.node = Actor::spawn_linked(None, Member, self.begin.node.clone(), root).await?.0,
+        }
         Ok(())
     }
 }

@@ -237,6 +237,9 @@ impl Leader {
             self.members = members;
             self.quiet_since = now;
             self.plan_by(now + settings.placement.debounce);
+            if let Some(leading) = &mut self.leading {
+                leading.told_at = None;
+            }
         }
     }
 

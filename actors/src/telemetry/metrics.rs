@@ -1,248 +1,10 @@
 //! Every metric of the core, with the sentence that tells an operator what it says.
 
-use super::catalog::Label;
-use crate::ports::push_sender::{Content, Provider, Verdict};
-use crate::snapshot::Phase;
-use crate::{catalog, label};
-
-impl Label for Provider {
-    const VALUES: &'static [&'static str] = &["apns", "apns_sandbox", "fcm"];
-
-    fn value(self) -> &'static str {
-        self.as_str()
-    }
-}
-
-impl Label for Phase {
-    const VALUES: &'static [&'static str] = &["seeding", "catchup", "subscribed", "live", "polling", "parked"];
-
-    fn value(self) -> &'static str {
-        self.as_str()
-    }
-}
-
-label! {
-    /// What a provider's answer means to us.
-    pub enum VerdictClass {
-        /// Taken.
-        Accepted = "accepted",
-        /// Again later.
-        Later = "later",
-        /// No answer came.
-        Unknown = "unknown",
-        /// The device is gone.
-        DeviceGone = "device_gone",
-        /// Our fault.
-        Refused = "refused",
-        /// Our credentials are refused.
-        Credentials = "credentials",
-    }
-}
-
-impl VerdictClass {
-    /// The class of a verdict.
-    #[must_use]
-    pub fn of(verdict: &Verdict) -> Self {
-        match verdict {
-            Verdict::Accepted => Self::Accepted,
-            Verdict::Later { .. } => Self::Later,
-            Verdict::Unknown { .. } => Self::Unknown,
-            Verdict::DeviceGone { .. } => Self::DeviceGone,
-            Verdict::Refused { .. } => Self::Refused,
-            Verdict::Credentials { .. } => Self::Credentials,
-        }
-    }
-}
-
-/// A provider's reason, out of those that are documented; everything else is `other`, so that a server cannot invent series.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reason(&'static str);
-
-impl Label for Reason {
-    const VALUES: &'static [&'static str] = &[
-        "none",
-        "other",
-        // APNs.
-        "BadDeviceToken",
-        "DeviceTokenNotForTopic",
-        "BadCollapseId",
-        "BadExpirationDate",
-        "BadMessageId",
-        "BadPriority",
-        "BadTopic",
-        "InvalidPushType",
-        "MissingDeviceToken",
-        "MissingTopic",
-        "PayloadEmpty",
-        "TopicDisallowed",
-        "DuplicateHeaders",
-        "IdleTimeout",
-        "BadCertificate",
-        "BadCertificateEnvironment",
-        "ExpiredProviderToken",
-        "Forbidden",
-        "InvalidProviderToken",
-        "MissingProviderToken",
-        "BadPath",
-        "MethodNotAllowed",
-        "Unregistered",
-        "ExpiredToken",
-        "PayloadTooLarge",
-        "TooManyRequests",
-        "TooManyProviderTokenUpdates",
-        "InternalServerError",
-        "ServiceUnavailable",
-        "Shutdown",
-        // FCM.
-        "UNREGISTERED",
-        "INVALID_ARGUMENT",
-        "SENDER_ID_MISMATCH",
-        "THIRD_PARTY_AUTH_ERROR",
-        "UNAUTHENTICATED",
-        "QUOTA_EXCEEDED",
-        "UNAVAILABLE",
-        "INTERNAL",
-    ];
-
-    fn value(self) -> &'static str {
-        self.0
-    }
-}
-
-impl Reason {
-    /// The reason of a verdict.
-    #[must_use]
-    pub fn of(verdict: &Verdict) -> Self {
-        match verdict {
-            Verdict::Accepted => Self("none"),
-            Verdict::Later { reason, .. }
-            | Verdict::Unknown { reason }
-            | Verdict::DeviceGone { reason, .. }
-            | Verdict::Refused { reason }
-            | Verdict::Credentials { reason } => Self::named(reason),
-        }
-    }
-
-    fn named(reason: &str) -> Self {
-        Self(Self::VALUES.iter().find(|known| **known == reason).copied().unwrap_or("other"))
-    }
-}
-
-label! {
-    /// What a push shows.
-    pub enum Shown {
-        /// Sender, subject, preview.
-        Details = "details",
-        /// Only that there is mail.
-        MailOnly = "mail_only",
-        /// Only the badge.
-        Badge = "badge",
-    }
-}
-
-impl Shown {
-    /// What this content shows.
-    #[must_use]
-    pub fn of(content: &Content) -> Self {
-        match content {
-            Content::Details { .. } => Self::Details,
-            Content::MailOnly => Self::MailOnly,
-            Content::BadgeOnly => Self::Badge,
-        }
-    }
-}
-
-label! {
-    /// How something ended.
-    pub enum Outcome {
-        /// As wanted.
-        Done = "done",
-        /// Somebody else has the authority.
-        Stale = "stale",
-        /// It failed and is repeated.
-        Failed = "failed",
-        /// Its outcome is not known.
-        Unknown = "unknown",
-    }
-}
-
-label! {
-    /// How a collection ended.
-    pub enum Collected {
-        /// It found mail to announce.
-        Mail = "mail",
-        /// It found only changes of the badge.
-        Badge = "badge",
-        /// It found nothing.
-        Nothing = "nothing",
-        /// The server asked for silence.
-        Throttled = "throttled",
-        /// It failed and is repeated.
-        Failed = "failed",
-    }
-}
-
-label! {
-    /// Why a delivery row was given up.
-    pub enum Dead {
-        /// It was not taken in time.
-        Expired = "expired",
-        /// The provider refused it by our fault.
-        Refused = "refused",
-        /// Its device is gone.
-        DeviceGone = "device_gone",
-        /// Its device is not registered any more.
-        DeviceRemoved = "device_removed",
-    }
-}
-
-label! {
-    /// Why a push was not needed any more.
-    pub enum Superseded {
-        /// The mail was deleted, moved or read elsewhere.
-        Gone = "gone",
-        /// A newer push says it too.
-        Newer = "newer",
-    }
-}
-
-label! {
-    /// Which queue.
-    pub enum Queue {
-        /// Deliveries under way: collecting, sending, resting.
-        Deliveries = "deliveries",
-        /// Mailboxes that wait for a commit.
-        Commits = "commits",
-        /// Verdicts that wait to be marked.
-        Marks = "marks",
-    }
-}
-
-label! {
-    /// Which actor.
-    pub enum Actor {
-        /// The node's.
-        Node = "node",
-        /// A shard's.
-        Shard = "shard",
-        /// A mailbox's.
-        Mailbox = "mailbox",
-        /// A delivery's.
-        Delivery = "delivery",
-        /// The one for what is done by the clock.
-        Chores = "chores",
-    }
-}
-
-label! {
-    /// Why an app's pushes rest.
-    pub enum Breaker {
-        /// Too many devices gone at once: topic, environment or project are taken to be wrong.
-        Configuration = "configuration",
-        /// The provider refuses our credentials.
-        Credentials = "credentials",
-    }
-}
+pub use super::labels::*;
+use crate::catalog;
+use crate::ports::cluster_store::Reason as MoveReason;
+use crate::ports::push_sender::Provider;
+use crate::snapshot::{NodeState, Phase};
 
 catalog! {
     /// Pushes that were answered, by provider, what was shown, verdict and the provider's reason. Watch everything but `accepted`.
@@ -301,6 +63,36 @@ catalog! {
     histogram heartbeat_seconds() = "postrider_heartbeat_seconds", Quick;
     /// Whether this node may act (1) or has stopped because its authority ran out (0).
     gauge gate_open() = "postrider_gate_open";
+    /// Whether this node leads: it judges the others and places shards. Exactly one of a cluster should; 0 on an embedded database.
+    gauge leading() = "postrider_leading";
+    /// How often this node took leadership. Alert on a rate that lasts.
+    counter leadership_changes() = "postrider_leadership_changes_total";
+    /// Nodes by state, as the leader sees them; 0 at nodes that do not lead. Alert on BAD and on fewer GOOD than there should be.
+    gauge cluster_nodes(state: NodeState) = "postrider_cluster_nodes";
+    /// Users of the whole cluster, as the leader sees them; 0 at nodes that do not lead.
+    gauge cluster_users() = "postrider_cluster_users";
+    /// Users that all GOOD nodes together may own, as the leader sees it; 0 at nodes that do not lead.
+    gauge cluster_capacity() = "postrider_cluster_capacity";
+    /// Shards that nobody has room or the features for: their mailboxes are not watched. Alert above 0.
+    gauge unplaced_shards() = "postrider_unplaced_shards";
+    /// Shards of draining nodes that nobody has room or the features for: the drain stands still. Alert above 0.
+    gauge stuck_shards() = "postrider_stuck_shards";
+    /// Planned moves of shards that are not carried out yet.
+    gauge moves_under_way() = "postrider_moves_under_way";
+    /// Shards that plans of this node moved or began to move, by reason.
+    counter moved_shards(reason: MoveReason) = "postrider_moved_shards_total";
+    /// Users of these shards.
+    counter moved_users(reason: MoveReason) = "postrider_moved_users_total";
+    /// Time that deciding a plan took.
+    histogram plan_seconds() = "postrider_plan_seconds", Quick;
+    /// Plans that this node committed by how that ended. `stale`: something changed meanwhile, and it planned anew.
+    counter plan_commits(outcome: Outcome) = "postrider_plan_commits_total";
+    /// Nodes that this node judged BAD because their heartbeats stood still.
+    counter nodes_judged() = "postrider_nodes_judged_total";
+    /// Nodes that seem dead and are doubted, because many fell silent at once. Alert above 0.
+    gauge guard_held() = "postrider_guard_held_nodes";
+    /// How often a node was doubted.
+    counter guard_holds() = "postrider_guard_holds_total";
     /// Whether the database allows pushes to leave (1) or sending is paused (0).
     gauge sending_allowed() = "postrider_sending_allowed";
 }
@@ -308,6 +100,8 @@ catalog! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::push_sender::Verdict;
+    use crate::telemetry::catalog::Label as _;
 
     #[test]
     fn names_end_as_prometheus_wants_and_stand_once() {

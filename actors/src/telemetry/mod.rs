@@ -1,4 +1,5 @@
 //! What the core tells about itself in numbers.
 
 pub mod catalog;
+pub mod labels;
 pub mod metrics;

@@ -1,5 +1,6 @@
 //! Tests of placement: what the plan must hold for every cluster, and the scenarios that it was measured by.
 
+mod acting;
 mod handovers;
 mod leading;
 mod measured;
