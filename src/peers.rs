@@ -1,4 +1,6 @@
-//! Asks another node directly whether it lives: `GET /healthz` at the address that it gave when it joined.
+//! Asks another node directly whether it can act: `GET /readyz` at the address that it gave when it joined.
+//!
+//! Not whether its process lives: a node that cannot reach the database lives, and is to be replaced all the same.
 
 use std::time::Duration;
 
@@ -32,7 +34,7 @@ impl Peers for HttpPeers {
         if addr.is_empty() {
             return false;
         }
-        let asked = self.client.get(format!("{}/healthz", addr.trim_end_matches('/'))).send();
+        let asked = self.client.get(format!("{}/readyz", addr.trim_end_matches('/'))).send();
         // The client's own deadline begins with the request; a name that cannot be looked up must not take longer either.
         let answer = tokio::time::timeout(DEADLINE, asked).await;
         matches!(answer, Ok(Ok(response)) if response.status().is_success())
