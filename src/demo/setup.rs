@@ -31,6 +31,8 @@ pub struct Setup {
     pub listen: std::net::SocketAddr,
     /// Where administrators and monitoring come in; port 0 takes a free one.
     pub admin_listen: std::net::SocketAddr,
+    /// Whether the way into Exchange is OAuth; else it is a password.
+    pub oauth: bool,
     /// Further lines, appended to the generated ones: whole sections that are not generated (`[core]`, `[ews]`, `[telemetry]`, ...).
     pub more: String,
 }
@@ -40,7 +42,7 @@ impl Setup {
     #[must_use]
     pub fn new(dir: &Path) -> Self {
         let free = ([127, 0, 0, 1], 0).into();
-        Self { dir: dir.to_owned(), listen: free, admin_listen: free, more: String::new() }
+        Self { dir: dir.to_owned(), listen: free, admin_listen: free, oauth: false, more: String::new() }
     }
 
     /// Writes the secrets and `postrider.toml` into the folder; says where that is.
@@ -59,9 +61,14 @@ impl Setup {
         let file = |name: &str| format!("{:?}", self.dir.join(name).display().to_string());
         let mut text = String::new();
         let (listen, admin_listen, database) = (self.listen, self.admin_listen, file("postrider.db"));
-        let (ca, p8, fcm, password) = (file("ca.pem"), file("apns.p8"), file("fcm.json"), file("basic-password"));
+        let (ca, p8, fcm) = (file("ca.pem"), file("apns.p8"), file("fcm.json"));
         let (team, kid, app) = (Credentials::APNS_TEAM, Credentials::APNS_KID, Credentials::APP);
-        let user = Credentials::BASIC_USER;
+        let way_in = if self.oauth {
+            let (url, client, secret) = (&at.oauth_token, Credentials::OAUTH_CLIENT_ID, file("oauth-client-secret"));
+            format!("oauth = {{ token_url = \"{url}\", client_id = \"{client}\", client_secret = {{ file = {secret} }} }}")
+        } else {
+            format!("basic = {{ user = '{}', password = {{ file = {} }} }}", Credentials::BASIC_USER, file("basic-password"))
+        };
         // Phones of a whole company register from one address here.
         let _ = write!(
             text,
@@ -83,7 +90,7 @@ roots = [{ca}]
 [tenant.{TENANT}]
 allowed_domains = ["{DOMAIN}"]
 [tenant.{TENANT}.mail]
-basic = {{ user = '{user}', password = {{ file = {password} }} }}
+{way_in}
 autodiscover_url = "{autodiscover}"
 allowed_hosts = ["localhost"]
 [tenant.{TENANT}.identity]

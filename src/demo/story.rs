@@ -45,6 +45,9 @@ busy_silence = "2s"
 retry_limit = "5s"
 call_deadline = "10s"
 
+[autodiscover]
+failure_refresh = "1s"
+
 [push]
 timeout = "5s"
 "#;
@@ -165,6 +168,7 @@ fn configure(plan: &Plan, simulators: &Simulators, dir: &Path) -> anyhow::Result
     let mut setup = Setup::new(dir);
     if plan.faults == FaultLevel::Storm {
         setup.more = STORM.to_owned();
+        setup.oauth = true;
     }
     let file = setup.write(simulators).context("the demo's files cannot be written")?;
     let mut config = Config::load(&file)?;
