@@ -1,16 +1,14 @@
 //! Puts a node together, in the order in which it can fail without harm, and takes it apart again.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use postrider_actors::ids::{MailboxId, NodeId, Session, ShardId};
+use postrider_actors::ids::{NodeId, Session};
 use postrider_actors::node::state::Ended;
 use postrider_actors::ports::cluster_store::Features;
 use postrider_actors::ports::{Clock, Ports, StoreError};
 use postrider_actors::settings::Settings;
 use postrider_actors::shard::directory::Directory;
-use postrider_actors::snapshot::{Control, MailboxSnapshot, NodeSnapshot, NodeState};
 use postrider_actors::system::{Identity, System};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +18,7 @@ use crate::api::{Api, ApiParts, Tenant};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::http::{ClientOptions, HttpError, TrustRoots};
+use crate::lives::{Late, Lives};
 use crate::mail_source::{AssembleError, ExchangeParts, assemble};
 use crate::peers::HttpPeers;
 use crate::push_sender::{PushError, PushSenders};
@@ -59,7 +58,7 @@ pub enum Stopped {
 
 /// A running node.
 pub struct Node {
-    system: System,
+    lives: Lives,
     store: SqliteStore,
     server: Server,
     drain: Duration,
@@ -67,7 +66,7 @@ pub struct Node {
 
 impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Node").field("system", &self.system).finish_non_exhaustive()
+        f.debug_struct("Node").field("system", self.lives.system()).finish_non_exhaustive()
     }
 }
 
@@ -126,22 +125,21 @@ impl Node {
         };
         let identity = Identity {
             node: NodeId(config.node.name.as_str().into()),
-            session: Session(rand::random::<i64>() & i64::MAX),
+            session: Session(0),
             version: env!("CARGO_PKG_VERSION").into(),
             features: Features::parse(&config.node.all_features()),
             addr: config.node.addr.clone(),
             weight: config.node.weight,
         };
         let settings = Settings { placement: config.placement.tuning(), ..config.core.settings() };
-        let system = System::start(ports, settings, identity, directory).await.map_err(|error| StartError::Core(error.to_string()))?;
-        control.set(system.clone());
-        Ok(Self { system, store, server, drain: config.node.stop_deadline })
+        let lives = Lives::begin(ports, settings, identity, directory, control).await?;
+        Ok(Self { lives, store, server, drain: config.node.stop_deadline })
     }
 
     /// The core, for whoever looks into it.
     #[must_use]
     pub fn system(&self) -> &System {
-        &self.system
+        self.lives.system()
     }
 
     /// Where phones come in.
@@ -165,20 +163,20 @@ impl Node {
     /// # Errors
     /// If the API ends being served before that.
     pub async fn run(self, stop: CancellationToken) -> Result<Stopped, ServeError> {
-        let Self { system, store, server, drain } = self;
+        let Self { mut lives, store, server, drain } = self;
         let api_stop = CancellationToken::new();
         let mut serving = tokio::spawn(server.run(api_stop.clone()));
         let mut failed = None;
         let stopped = tokio::select! {
             () = stop.cancelled() => Stopped::Told,
-            ended = system.ended() => Stopped::Ended(ended),
+            ended = lives.ended() => Stopped::Ended(ended),
             served = &mut serving => {
                 failed = Some(flatten(served));
                 Stopped::Told
             }
         };
         tracing::info!(?stopped, "stopping: what is under way is finished first");
-        system.drain(drain).await;
+        lives.system().drain(drain).await;
         api_stop.cancel();
         let served = match failed {
             Some(served) => served,
@@ -201,46 +199,4 @@ pub async fn open_store(config: &Config, clock: &Arc<SystemClock>) -> Result<Sql
     let mut options = Options::new(clock.clone());
     options.readers = config.store.readers;
     SqliteStore::open(&config.store.path, options).await
-}
-
-/// The core before it is started: the API is bound first.
-#[derive(Default)]
-struct Late {
-    system: OnceLock<System>,
-}
-
-impl Late {
-    fn set(&self, system: System) {
-        // Set once, by `Node::start`.
-        let _ = self.system.set(system);
-    }
-}
-
-#[async_trait]
-impl Control for Late {
-    fn shard_changed(&self, shard: ShardId) {
-        if let Some(system) = self.system.get() {
-            system.shard_changed(shard);
-        }
-    }
-
-    fn node(&self) -> NodeSnapshot {
-        let starting = || NodeSnapshot {
-            node: NodeId("".into()),
-            session: Session(0),
-            state: NodeState::Joining,
-            gate_open: false,
-            sending_allowed: false,
-            shards: 0,
-            mailboxes: [0; 6],
-        };
-        self.system.get().map_or_else(starting, System::node)
-    }
-
-    async fn mailbox(&self, mailbox: MailboxId) -> Option<MailboxSnapshot> {
-        match self.system.get() {
-            Some(system) => system.mailbox(mailbox).await,
-            None => None,
-        }
-    }
 }

@@ -13,6 +13,7 @@ pub mod ews;
 pub mod exchange;
 pub mod fcm;
 pub mod http;
+pub mod lives;
 pub mod mail_source;
 pub mod notification;
 pub mod peers;

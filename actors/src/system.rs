@@ -1,7 +1,9 @@
 //! The way in: start the core with its ports, wake it, look into it, drain it.
 
+mod farewell;
+
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,11 +16,11 @@ use crate::mailbox::message::Message as ToMailbox;
 use crate::node::actor::{Begin as BeginNode, Member, Standing};
 use crate::node::chores::{self, Chores};
 use crate::node::message::Message as ToNode;
-use crate::node::state::{Ended, Input as NodeInput};
+use crate::node::state::{Ended, Membership};
 use crate::placement::actor::{Begin as BeginPlacement, Placement};
 use crate::placement::message::Message as ToPlacement;
+use crate::ports::Ports;
 use crate::ports::cluster_store::{Features, Join};
-use crate::ports::{Ports, StoreError};
 use crate::settings::Settings;
 use crate::shard::directory::Directory;
 use crate::snapshot::{Control, MailboxSnapshot, NodeSnapshot, NodeState};
@@ -29,8 +31,6 @@ use crate::time::Monotonic;
 
 /// How long an answer to a question from outside is waited for.
 const ANSWER: Duration = Duration::from_secs(1);
-/// How long each step after the deadline of a drain may take: what waits is written, the actors end, the database hears that this node leaves.
-const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Who this process is.
 #[derive(Debug, Clone)]
@@ -57,6 +57,7 @@ pub struct System {
     identity: Identity,
     root: ActorRef<ToRoot>,
     standing: Arc<watch::Sender<Standing>>,
+    joined: Arc<Mutex<Option<Membership>>>,
 }
 
 impl System {
@@ -78,8 +79,9 @@ impl System {
             patience: context.settings.observe_dead,
             replaces: None,
         };
-        let joined = Arc::default();
-        let node = BeginNode { context: context.clone(), directory: directory.clone(), join, joined, standing: standing.clone() };
+        let joined = Arc::<Mutex<_>>::default();
+        let node =
+            BeginNode { context: context.clone(), directory: directory.clone(), join, joined: joined.clone(), standing: standing.clone() };
         let chores = chores::Begin { context: context.clone(), directory: directory.clone(), session: identity.session };
         let placement = BeginPlacement {
             context: context.clone(),
@@ -94,11 +96,12 @@ impl System {
             let _ = end.await;
             gate.close();
             told.send_modify(|standing| {
-                standing.state = if standing.state == NodeState::Draining { NodeState::Left } else { NodeState::Bad };
+                let leaves = matches!(standing.state, NodeState::Draining | NodeState::Left);
+                standing.state = if leaves { NodeState::Left } else { NodeState::Bad };
                 standing.ended.get_or_insert(Ended::Stopped);
             });
         });
-        Ok(Self { context, directory, identity, root, standing })
+        Ok(Self { context, directory, identity, root, standing, joined })
     }
 
     /// Waits until this session is over, and says why.
@@ -107,32 +110,6 @@ impl System {
         // The sender lives in `self`: the channel cannot be closed.
         let ended = standing.wait_for(|standing| standing.ended.is_some()).await.ok().and_then(|standing| standing.ended.clone());
         ended.unwrap_or(Ended::Replaced)
-    }
-
-    /// Finishes what is under way, at most until the deadline, writes what waits, leaves and stops. What was not finished is found again by the next owner.
-    pub async fn drain(&self, deadline: Duration) {
-        self.tell_node(ToNode::Step(NodeInput::Drain));
-        self.directory.drain();
-        if tokio::time::timeout(deadline, self.context.busy.none()).await.is_err() {
-            tracing::warn!(
-                left = self.context.busy.count(),
-                "not everything under way could be finished in time; it is taken up at the next start"
-            );
-        }
-        // What was not written in time is read again by the next owner.
-        let _ = tokio::time::timeout(FAREWELL, self.context.committer.flush()).await;
-        self.context.gate.close();
-        let over = self.standing.borrow().ended.is_some();
-        // No heartbeat may follow the farewell.
-        let _ = self.root.stop_and_wait(None, Some(FAREWELL)).await;
-        if over {
-            return;
-        }
-        let leave = self.context.ports.cluster.leave(&self.identity.node, self.identity.session);
-        let late = |_| Err(StoreError::Unavailable("the farewell was not answered in time".into()));
-        if let Err(error) = tokio::time::timeout(FAREWELL, leave).await.unwrap_or_else(late) {
-            tracing::warn!(%error, "the database was not told that this node leaves; a successor waits until its lock is free");
-        }
     }
 
     /// Ends the core as the death of its process would: nothing is finished and nobody is told.

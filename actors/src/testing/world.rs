@@ -91,18 +91,7 @@ impl World {
     /// When the root actor cannot be started.
     pub async fn named(&self, name: &str, store: &MemoryStore, session: i64) -> System {
         let directory = Arc::new(Directory::default());
-        let store = Arc::new(store.clone());
-        let ports = Ports {
-            clock: self.core_clock.clone(),
-            mail: self.mail.source(directory.clone()),
-            push: Arc::new(self.push.clone()),
-            cluster: store.clone(),
-            peers: Arc::new(self.peers.clone()),
-            mailboxes: store.clone(),
-            devices: store.clone(),
-            deliveries: store.clone(),
-            registry: store,
-        };
+        let ports = self.ports(store, &directory);
         let identity = Identity {
             node: NodeId(Arc::from(name)),
             session: Session(session),
@@ -112,6 +101,23 @@ impl World {
             weight: 1,
         };
         System::start(ports, self.settings.clone(), identity, directory).await.expect("the root starts")
+    }
+
+    /// What a node of this world reaches the outside through.
+    #[must_use]
+    pub fn ports(&self, store: &MemoryStore, directory: &Arc<Directory>) -> Ports {
+        let store = Arc::new(store.clone());
+        Ports {
+            clock: self.core_clock.clone(),
+            mail: self.mail.source(directory.clone()),
+            push: Arc::new(self.push.clone()),
+            cluster: store.clone(),
+            peers: Arc::new(self.peers.clone()),
+            mailboxes: store.clone(),
+            devices: store.clone(),
+            deliveries: store.clone(),
+            registry: store,
+        }
     }
 
     /// Starts the first node.
