@@ -22,7 +22,7 @@ use crate::lives::{Late, Lives};
 use crate::mail_source::{AssembleError, ExchangeParts, assemble};
 use crate::peers::HttpPeers;
 use crate::push_sender::{PushError, PushSenders};
-use crate::store::{Options, SqliteStore};
+use crate::store::{Schema, Store};
 
 /// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,7 @@ pub enum Stopped {
 /// A running node.
 pub struct Node {
     lives: Lives,
-    store: SqliteStore,
+    store: Store,
     server: Server,
     drain: Duration,
 }
@@ -92,13 +92,14 @@ impl Node {
             clock: clock.clone(),
             seed,
         })?);
-        let store = open_store(config, &clock).await?;
+        let store = Store::open(&config.store, Schema::AsUsual, clock.clone()).await?;
+        store.check_accepted().await?;
 
         let control = Arc::new(Late::default());
         let credentials = push.clone();
         let server = Api::new(ApiParts {
-            registry: Arc::new(store.clone()),
-            cluster: Arc::new(store.clone()),
+            registry: store.registry.clone(),
+            cluster: store.cluster.clone(),
             control: control.clone(),
             clock: clock.clone(),
             settings: config.api.clone(),
@@ -111,17 +112,16 @@ impl Node {
 
         let directory = Arc::new(Directory::default());
         mail.set_sink(directory.clone());
-        let everything = Arc::new(store.clone());
         let ports = Ports {
             clock,
             mail,
             push,
-            cluster: everything.clone(),
+            cluster: store.cluster.clone(),
             peers: Arc::new(HttpPeers::new(&outgoing)?),
-            mailboxes: everything.clone(),
-            devices: everything.clone(),
-            deliveries: everything.clone(),
-            registry: everything,
+            mailboxes: store.mailboxes.clone(),
+            devices: store.devices.clone(),
+            deliveries: store.deliveries.clone(),
+            registry: store.registry.clone(),
         };
         let identity = Identity {
             node: NodeId(config.node.name.as_str().into()),
@@ -189,14 +189,4 @@ impl Node {
 
 fn flatten(served: Result<Result<(), ServeError>, tokio::task::JoinError>) -> Result<(), ServeError> {
     served.unwrap_or_else(|error| Err(ServeError::Ended(std::io::Error::other(error))))
-}
-
-/// Opens the configured database, and makes or updates its schema.
-///
-/// # Errors
-/// Those of the store.
-pub async fn open_store(config: &Config, clock: &Arc<SystemClock>) -> Result<SqliteStore, StoreError> {
-    let mut options = Options::new(clock.clone());
-    options.readers = config.store.readers;
-    SqliteStore::open(&config.store.path, options).await
 }

@@ -12,3 +12,4 @@ mod processes;
 use fixture::Sqlite;
 
 postrider_actors::conformance!(Sqlite::default());
+postrider_actors::conformance!(embedded: Sqlite::default());

@@ -1,11 +1,21 @@
-//! PostgreSQL, on servers of the tests' own.
+//! PostgreSQL, on servers of the tests' own: every clause of the ports' contracts, what only a server can do to a store, and databases that cannot be used.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[path = "store_postgres/away.rs"]
+mod away;
+#[path = "store_postgres/fixture.rs"]
+mod fixture;
 mod postgres;
+#[path = "store_postgres/refusals.rs"]
+mod refusals;
 
+use fixture::Postgres;
 use postgres::Server;
 use sqlx::Row as _;
+
+postrider_actors::conformance!(Postgres);
+postrider_actors::conformance!(shared: Postgres);
 
 async fn one<T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>>(server: &Server, database: &str, text: &str) -> T {
     let mut connection = server.connect(database).await;

@@ -42,4 +42,32 @@ impl Fixture for Memory {
     }
 }
 
+/// The store that many nodes share.
+struct Cluster;
+
+#[async_trait]
+impl Fixture for Cluster {
+    type Store = MemoryStore;
+
+    async fn store(&self) -> MemoryStore {
+        MemoryStore::cluster(Arc::new(Ticking(AtomicI64::new(START.0))), 64)
+    }
+
+    async fn process(&self, of: &MemoryStore) -> MemoryStore {
+        of.process()
+    }
+
+    async fn kill(&self, store: MemoryStore) {
+        store.kill();
+    }
+}
+
 postrider_actors::conformance!(Memory);
+postrider_actors::conformance!(embedded: Memory);
+
+mod cluster_of_nodes {
+    use super::Cluster;
+
+    postrider_actors::conformance!(Cluster);
+    postrider_actors::conformance!(shared: Cluster);
+}

@@ -80,20 +80,20 @@ pub async fn run(args: &Args) -> anyhow::Result<Exit> {
     let config = args.config.load()?;
     let (store, clock) = database::open(&config).await?;
     let done = match &args.action {
-        Action::Status { watch: false, .. } => status::once(&store, args.output).await,
-        Action::Status { every, .. } => status::watch(&store, args.output, (*every).max(Duration::from_millis(200))).await,
-        Action::Log { limit } => log::show(&store, args.output, *limit).await,
+        Action::Status { watch: false, .. } => status::once(&*store.cluster, args.output).await,
+        Action::Status { every, .. } => status::watch(&*store.cluster, args.output, (*every).max(Duration::from_millis(200))).await,
+        Action::Log { limit } => log::show(&*store.cluster, args.output, *limit).await,
         Action::Require { feature, force } => {
-            let done = require(&store, args.output, feature, *force).await;
+            let done = require(&*store.cluster, args.output, feature, *force).await;
             if done.is_ok() {
-                database::noted(&store, &clock, "cluster require", feature, true).await;
+                database::noted(&*store.registry, &clock, "cluster require", feature, true).await;
             }
             done
         }
         Action::AcceptDatabase => {
-            let done = accept(&store, args.output).await;
+            let done = accept(&*store.cluster, args.output).await;
             if done.is_ok() {
-                database::noted(&store, &clock, "cluster accept-database", "", true).await;
+                database::noted(&*store.registry, &clock, "cluster accept-database", "", true).await;
             }
             done
         }
@@ -105,7 +105,7 @@ pub async fn run(args: &Args) -> anyhow::Result<Exit> {
     })
 }
 
-async fn require(store: &impl ClusterStore, args: OutputArgs, feature: &str, force: bool) -> anyhow::Result<Exit> {
+async fn require(store: &dyn ClusterStore, args: OutputArgs, feature: &str, force: bool) -> anyhow::Result<Exit> {
     if !is_feature(feature) {
         let text = "a feature is at most 32 small letters, digits and hyphens, as `cluster status` shows them";
         return Err(Failure::error(Exit::Usage, text));
@@ -126,7 +126,7 @@ async fn require(store: &impl ClusterStore, args: OutputArgs, feature: &str, for
     Ok(Exit::Done)
 }
 
-async fn accept(store: &impl ClusterStore, args: OutputArgs) -> anyhow::Result<Exit> {
+async fn accept(store: &dyn ClusterStore, args: OutputArgs) -> anyhow::Result<Exit> {
     let history = store.accept_database().await?;
     let allowed = store.view(Depth::Leader).await?.sending_allowed;
     if args.json {

@@ -8,20 +8,28 @@ use postrider_actors::ports::{Clock, RegistryStore, StoreError};
 use super::exit::{Exit, Failure};
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::store::{Options, SqliteStore};
+use crate::store::{Schema, Store};
 
-/// Opens the database and brings its schema up to date; no ownership is taken.
+/// Opens the database; no ownership is taken.
 ///
 /// # Errors
-/// What is wrong with the file and what to do; a locked database is exit code 3.
-pub async fn open(config: &Config) -> anyhow::Result<(SqliteStore, Arc<dyn Clock>)> {
+/// What is wrong with it and what to do; a database that is locked or out of reach is exit code 3.
+pub async fn open(config: &Config) -> anyhow::Result<(Store, Arc<dyn Clock>)> {
+    open_with(config, Schema::AsUsual).await
+}
+
+/// The same with a decision about an older schema.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_with(config: &Config, schema: Schema) -> anyhow::Result<(Store, Arc<dyn Clock>)> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-    let store = SqliteStore::open(&config.store.path, Options::new(Arc::clone(&clock))).await;
+    let store = Store::open(&config.store, schema, Arc::clone(&clock)).await;
     Ok((store.map_err(|error| explained(config, &error))?, clock))
 }
 
 /// Leaves a line in the audit trail for what was done on the command line. What cannot be kept is told: what was done is done.
-pub async fn noted(store: &impl RegistryStore, clock: &Arc<dyn Clock>, what: &str, object: &str, done: bool) {
+pub async fn noted(store: &dyn RegistryStore, clock: &Arc<dyn Clock>, what: &str, object: &str, done: bool) {
     let status = if done { 200 } else { 404 };
     let line = AuditLine { at: clock.now(), who: "command line".into(), what: what.into(), object: object.into(), status };
     if let Err(error) = store.audit(&line).await {
@@ -29,9 +37,9 @@ pub async fn noted(store: &impl RegistryStore, clock: &Arc<dyn Clock>, what: &st
     }
 }
 
-/// An error of the database with the file it is about.
+/// An error of the database with its place.
 #[must_use]
 pub fn explained(config: &Config, error: &StoreError) -> anyhow::Error {
     let exit = if matches!(error, StoreError::Unavailable(_)) { Exit::NotReachable } else { Exit::Failed };
-    Failure::error(exit, format!("{}: {error}", config.store.path.display()))
+    Failure::error(exit, format!("{}: {error}", config.store.url.place()))
 }

@@ -2,7 +2,6 @@
 
 use clap::{Subcommand, ValueEnum};
 use postrider_actors::ids::TenantId;
-use postrider_actors::ports::RegistryStore as _;
 use postrider_actors::ports::registry_store::{ApiKey, Role};
 use serde_json::{Value, json};
 
@@ -88,8 +87,8 @@ pub async fn run(args: &Args) -> anyhow::Result<Exit> {
                 RoleArg::Admin => Role::Admin,
             };
             let (kept, shown) = crate::api::key::generate(role, tenant, note, clock.now());
-            store.key_create(&kept).await.map_err(failed)?;
-            database::noted(&store, &clock, "key create", &format!("key {}", kept.id), true).await;
+            store.registry.key_create(&kept).await.map_err(failed)?;
+            database::noted(&*store.registry, &clock, "key create", &format!("key {}", kept.id), true).await;
             if args.output.json {
                 let mut answer = view(&kept);
                 answer["key"] = shown.expose().into();
@@ -101,14 +100,14 @@ pub async fn run(args: &Args) -> anyhow::Result<Exit> {
             Exit::Done
         }
         Action::List => {
-            let keys: Vec<Value> = store.key_list().await.map_err(failed)?.iter().map(view).collect();
+            let keys: Vec<Value> = store.registry.key_list().await.map_err(failed)?.iter().map(view).collect();
             let columns = [("id", "/id"), ("role", "/role"), ("tenant", "/tenant"), ("made", "/createdAt"), ("note", "/note")];
             output::list(args.output, &json!({ "keys": keys }), &keys, &columns, "no keys; make one: postrider key create --role admin");
             Exit::Done
         }
         Action::Revoke { id } => {
-            let revoked = store.key_revoke(id).await.map_err(failed)?;
-            database::noted(&store, &clock, "key revoke", &format!("key {}", short(id)), revoked).await;
+            let revoked = store.registry.key_revoke(id).await.map_err(failed)?;
+            database::noted(&*store.registry, &clock, "key revoke", &format!("key {}", short(id)), revoked).await;
             if args.output.json {
                 output::json(&json!({ "id": id, "revoked": revoked }));
             } else if revoked {

@@ -61,12 +61,12 @@ pub async fn run(args: &Args) -> anyhow::Result<Exit> {
     let config = args.config.load()?;
     let (store, clock) = database::open(&config).await?;
     let Action::Drain { name, wait, deadline } = &args.action;
-    let asked = ask(&store, name).await;
+    let asked = ask(&*store.cluster, name).await;
     if !matches!(&asked, Err(error) if error.is::<StoreError>()) {
-        database::noted(&store, &clock, "node drain", name, asked.is_ok()).await;
+        database::noted(&*store.registry, &clock, "node drain", name, asked.is_ok()).await;
     }
     let done = match asked {
-        Ok(()) => drain(&store, args.output, name, wait.then_some(*deadline)).await,
+        Ok(()) => drain(&*store.cluster, args.output, name, wait.then_some(*deadline)).await,
         Err(error) => Err(error),
     };
     store.close().await;
@@ -77,7 +77,7 @@ pub async fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 /// Tells the node to drain.
-async fn ask(store: &impl ClusterStore, name: &str) -> anyhow::Result<()> {
+async fn ask(store: &dyn ClusterStore, name: &str) -> anyhow::Result<()> {
     if store.drain(&NodeId(name.into())).await? {
         return Ok(());
     }
@@ -86,7 +86,7 @@ async fn ask(store: &impl ClusterStore, name: &str) -> anyhow::Result<()> {
 }
 
 /// Says how far it is, or waits for it.
-async fn drain(store: &impl ClusterStore, args: OutputArgs, name: &str, wait: Option<Duration>) -> anyhow::Result<Exit> {
+async fn drain(store: &dyn ClusterStore, args: OutputArgs, name: &str, wait: Option<Duration>) -> anyhow::Result<Exit> {
     let Some(deadline) = wait else {
         let left = node_of(store, name).await?.map_or(0, |node| node.users);
         if args.json {
@@ -116,7 +116,7 @@ async fn drain(store: &impl ClusterStore, args: OutputArgs, name: &str, wait: Op
 }
 
 /// Waits until the node owns no shard; a database that does not answer for a while is asked again. Says how many users were handed over.
-async fn emptied(store: &impl ClusterStore, name: &str, bar: &ProgressBar) -> Result<u64, StoreError> {
+async fn emptied(store: &dyn ClusterStore, name: &str, bar: &ProgressBar) -> Result<u64, StoreError> {
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut most = 0;
@@ -138,7 +138,7 @@ async fn emptied(store: &impl ClusterStore, name: &str, bar: &ProgressBar) -> Re
     }
 }
 
-async fn node_of(store: &impl ClusterStore, name: &str) -> Result<Option<ClusterNode>, StoreError> {
+async fn node_of(store: &dyn ClusterStore, name: &str) -> Result<Option<ClusterNode>, StoreError> {
     let cluster = Cluster::of(&store.view(Depth::Shards).await?);
     Ok(cluster.nodes.into_iter().find(|node| node.name == name))
 }

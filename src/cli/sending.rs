@@ -1,7 +1,6 @@
 //! `sending`: pauses all pushes or allows them again, directly in the database, also while nodes run.
 
 use clap::ValueEnum;
-use postrider_actors::ports::RegistryStore as _;
 use serde_json::json;
 
 use super::exit::Exit;
@@ -46,9 +45,9 @@ pub async fn run(args: &Args) -> anyhow::Result<Exit> {
     let config = args.config.load()?;
     let (store, clock) = database::open(&config).await?;
     let allowed = args.switch == Switch::Allow;
-    let switched = store.sending_allow(allowed).await;
+    let switched = store.registry.sending_allow(allowed).await;
     if switched.is_ok() {
-        database::noted(&store, &clock, if allowed { "sending allow" } else { "sending pause" }, "", true).await;
+        database::noted(&*store.registry, &clock, if allowed { "sending allow" } else { "sending pause" }, "", true).await;
     }
     store.close().await;
     switched.map_err(|error| database::explained(&config, &error))?;

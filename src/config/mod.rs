@@ -15,6 +15,7 @@
 pub mod api;
 pub mod autodiscover;
 pub mod core;
+pub mod database_url;
 pub mod duration;
 pub mod ews;
 pub mod http;

@@ -36,7 +36,7 @@ fn all_mistakes_are_reported_at_once() {
         [node]
         threads = 100000
         [store]
-        path = "/nonexistent/postrider.db"
+        url = "sqlite:/nonexistent/postrider.db"
         [http]
         roots = ["/nonexistent/ca.pem"]
         [telemetry]
@@ -60,7 +60,7 @@ fn all_mistakes_are_reported_at_once() {
         "core.badge_delay",
         "core.max_users",
         "node.threads",
-        "store.path",
+        "store.url",
         "http.roots",
         "telemetry.format",
         "tenant.acme.allowed_domains",
@@ -78,9 +78,9 @@ fn all_mistakes_are_reported_at_once() {
 
 #[test]
 fn values_that_do_not_go_together_are_named() {
-    let text = format!("{GOOD}[core]\nobserve_dead = \"3s\"\nmargin = \"100ms\"\n[store]\npath = \"/nonexistent/x.db\"\n");
+    let text = format!("{GOOD}[core]\nobserve_dead = \"3s\"\nmargin = \"100ms\"\n[store]\nurl = \"sqlite:/nonexistent/x.db\"\n");
     let found = keys(Config::parse(&text, Overrides::default()));
-    for key in ["core.observe_dead", "core.margin", "store.path"] {
+    for key in ["core.observe_dead", "core.margin", "store.url"] {
         assert!(found.contains(&key.to_owned()), "{key} is missing from {found:?}");
     }
 }

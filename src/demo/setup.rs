@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use postrider_actors::ids::TenantId;
 use postrider_actors::ports::registry_store::Role;
-use postrider_actors::ports::{Clock, RegistryStore, StoreError};
+use postrider_actors::ports::{Clock, StoreError};
 use postrider_loadtest::credentials::Credentials;
 use postrider_loadtest::simulators::Simulators;
 
 use crate::api::key;
-use crate::app::open_store;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::config::secret::Secret;
+use crate::store::{Schema, Store};
 
 /// The tenant of the simulated company.
 pub const TENANT: &str = "demo";
@@ -33,6 +33,8 @@ pub struct Setup {
     pub admin_listen: std::net::SocketAddr,
     /// Whether the way into Exchange is OAuth; else it is a password.
     pub oauth: bool,
+    /// The database's URL; a file in the folder if none is named.
+    pub database: Option<String>,
     /// Further lines, appended to the generated ones: whole sections that are not generated (`[core]`, `[ews]`, `[telemetry]`, ...).
     pub more: String,
 }
@@ -42,7 +44,7 @@ impl Setup {
     #[must_use]
     pub fn new(dir: &Path) -> Self {
         let free = ([127, 0, 0, 1], 0).into();
-        Self { dir: dir.to_owned(), listen: free, admin_listen: free, oauth: false, more: String::new() }
+        Self { dir: dir.to_owned(), listen: free, admin_listen: free, oauth: false, database: None, more: String::new() }
     }
 
     /// Writes the secrets and `postrider.toml` into the folder; says where that is.
@@ -60,7 +62,8 @@ impl Setup {
         let at = simulators.endpoints();
         let file = |name: &str| format!("{:?}", self.dir.join(name).display().to_string());
         let mut text = String::new();
-        let (listen, admin_listen, database) = (self.listen, self.admin_listen, file("postrider.db"));
+        let (listen, admin_listen) = (self.listen, self.admin_listen);
+        let database = self.database.clone().unwrap_or_else(|| format!("sqlite:{}", self.dir.join("postrider.db").display()));
         let (ca, p8, fcm) = (file("ca.pem"), file("apns.p8"), file("fcm.json"));
         let (team, kid, app) = (Credentials::APNS_TEAM, Credentials::APNS_KID, Credentials::APP);
         let way_in = if self.oauth {
@@ -82,7 +85,7 @@ subject_rate = 1000000
 burst = 100000
 
 [store]
-path = {database}
+url = {database:?}
 
 [http]
 roots = [{ca}]
@@ -128,15 +131,15 @@ roots = [{ca}]
     }
 }
 
-/// Makes an administrator's key in the node's database; the node may run.
+/// Makes an administrator's key in the node's database, whose schema is made if it is missing; the node may run.
 ///
 /// # Errors
 /// Those of the store.
 pub async fn admin_key(config: &Config) -> Result<Secret, StoreError> {
     let clock = Arc::new(SystemClock::default());
-    let store = open_store(config, &clock).await?;
+    let store = Store::open(&config.store, Schema::Update, clock.clone()).await?;
     let (kept, shown) = key::generate(Role::Admin, TenantId(TENANT.into()), "made by the demo", clock.now());
-    store.key_create(&kept).await?;
+    store.registry.key_create(&kept).await?;
     store.close().await;
     Ok(shown)
 }

@@ -1,52 +1,139 @@
-//! The database: chooses the store by the configured URL.
+//! The database: chooses the store by the configured URL, and hands it out by its ports.
 
+mod names;
+pub mod postgres;
 pub mod sqlite;
 
-use std::path::PathBuf;
+use std::fmt;
+use std::sync::Arc;
 
-use postrider_actors::ports::StoreError;
+use postrider_actors::ports::{Clock, ClusterStore, DeliveryStore, DeviceStore, MailboxStore, RegistryStore, StoreError};
 
+use crate::config::database_url::DatabaseUrl;
+use crate::config::store::Store as Settings;
+
+pub use postgres::PostgresStore;
 pub use sqlite::{Options, SqliteStore};
 
-/// Opens the store that the URL names: `sqlite:<path>`, e.g. `sqlite:/var/lib/postrider/postrider.db`.
-///
-/// # Errors
-/// `Unusable` when the URL names no store of this program, or the file cannot be used.
-pub async fn open(url: &str, options: Options) -> Result<SqliteStore, StoreError> {
-    SqliteStore::open(&path_of(url)?, options).await
+/// The configured database, open.
+#[derive(Clone)]
+pub struct Store {
+    /// Membership and ownership.
+    pub cluster: Arc<dyn ClusterStore>,
+    /// Sync states.
+    pub mailboxes: Arc<dyn MailboxStore>,
+    /// Devices.
+    pub devices: Arc<dyn DeviceStore>,
+    /// Delivery rows.
+    pub deliveries: Arc<dyn DeliveryStore>,
+    /// What people and phones change.
+    pub registry: Arc<dyn RegistryStore>,
+    kind: Kind,
 }
 
-/// The file that a `sqlite:` URL names.
-///
-/// # Errors
-/// `Unusable` for any other URL.
-pub fn path_of(url: &str) -> Result<PathBuf, StoreError> {
-    if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-        // The URL may hold a password, so it is not repeated.
-        return Err(StoreError::Unusable("PostgreSQL is not supported by this version: configure `sqlite:<path>`".into()));
-    }
-    let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or_default();
-    if path.is_empty() || path.starts_with(":memory:") || path.contains('?') {
-        return Err(StoreError::Unusable("the database URL must be `sqlite:<path of a file>`".into()));
-    }
-    Ok(PathBuf::from(path))
+#[derive(Clone)]
+enum Kind {
+    Sqlite(SqliteStore),
+    Postgres(PostgresStore),
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What is done about a schema that is older than the program's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schema {
+    /// It is brought up to date.
+    Update,
+    /// A file is brought up to date, a server that other nodes may use is not: there it takes the `migrate` command.
+    AsUsual,
+}
 
-    #[test]
-    fn a_sqlite_url_names_a_file() {
-        assert_eq!(path_of("sqlite:data/a.db"), Ok(PathBuf::from("data/a.db")));
-        assert_eq!(path_of("sqlite:///var/a.db"), Ok(PathBuf::from("/var/a.db")));
+impl Store {
+    /// Opens the configured database; takes no ownership.
+    ///
+    /// # Errors
+    /// `Unusable`, with what to do about it, or `Unavailable`; see [`SqliteStore::open`] and [`PostgresStore::open`].
+    pub async fn open(settings: &Settings, schema: Schema, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        match &settings.url {
+            DatabaseUrl::Sqlite(path) => {
+                let options = Options { readers: settings.readers, ..Options::new(clock) };
+                Ok(SqliteStore::open(path, options).await?.into())
+            }
+            DatabaseUrl::Postgres(url) => {
+                let password = settings.password.as_ref().map(|source| source.read().map_err(StoreError::Unusable)).transpose()?;
+                let options = postgres::Options {
+                    password,
+                    connections: settings.connections,
+                    statement_deadline: settings.statement_deadline,
+                    migrate: schema == Schema::Update,
+                };
+                Ok(PostgresStore::open(url, options).await?.into())
+            }
+        }
     }
 
-    #[test]
-    fn other_urls_are_refused_without_being_repeated() {
-        for url in ["postgres://u:secret@h/db", "sqlite:", "sqlite::memory:", "sqlite:a.db?mode=ro", "mysql://secret", ""] {
-            let Err(StoreError::Unusable(text)) = path_of(url) else { panic!("{url} was taken") };
-            assert!(!text.contains("secret"), "{text}");
+    /// Whether it is the database that was accepted, and not another one or an older copy.
+    ///
+    /// # Errors
+    /// `Unusable`, with what to do about it.
+    pub async fn check_accepted(&self) -> Result<(), StoreError> {
+        match &self.kind {
+            Kind::Sqlite(_) => Ok(()),
+            Kind::Postgres(store) => store.check_accepted().await,
+        }
+    }
+
+    /// The version of its schema.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn schema_version(&self) -> Result<i64, StoreError> {
+        match &self.kind {
+            Kind::Sqlite(store) => store.schema_version().await,
+            Kind::Postgres(store) => store.schema_version().await,
+        }
+    }
+
+    /// Closes its connections.
+    pub async fn close(&self) {
+        match &self.kind {
+            Kind::Sqlite(store) => store.close().await,
+            Kind::Postgres(store) => store.close().await,
+        }
+    }
+}
+
+impl From<SqliteStore> for Store {
+    fn from(store: SqliteStore) -> Self {
+        let ports = Arc::new(store.clone());
+        Self {
+            cluster: ports.clone(),
+            mailboxes: ports.clone(),
+            devices: ports.clone(),
+            deliveries: ports.clone(),
+            registry: ports,
+            kind: Kind::Sqlite(store),
+        }
+    }
+}
+
+impl From<PostgresStore> for Store {
+    fn from(store: PostgresStore) -> Self {
+        let ports = Arc::new(store.clone());
+        Self {
+            cluster: ports.clone(),
+            mailboxes: ports.clone(),
+            devices: ports.clone(),
+            deliveries: ports.clone(),
+            registry: ports,
+            kind: Kind::Postgres(store),
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::Sqlite(store) => f.debug_tuple("Store").field(&store.path()).finish(),
+            Kind::Postgres(store) => store.fmt(f),
         }
     }
 }

@@ -52,7 +52,7 @@ async fn settle(database: &SqlitePool) {
 async fn a_missing_folder_is_said_to_be_missing() {
     let world = World::start("").await;
     world.rewrite("postrider.db", "missing/postrider.db");
-    refused(world.spawn(), 2, &["store.path", "missing does not exist", "create it"]).await;
+    refused(world.spawn(), 2, &["store.url", "missing does not exist", "create it"]).await;
 }
 
 #[tokio::test]

@@ -5,4 +5,5 @@ mod folder;
 mod programs;
 mod server;
 
+pub use programs::{LOCKED_ROLE, PASSWORD};
 pub use server::{Database, Server};

@@ -14,7 +14,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _, PgConnection};
 
 use super::folder::Folder;
-use super::programs::Programs;
+use super::programs::{LOCKED_ROLE, PASSWORD, Programs};
 
 /// More than any step of a server takes on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
@@ -101,6 +101,11 @@ impl Server {
         let mut connection = self.connect(database).await;
         connection.execute(AssertSqlSafe(text)).await.unwrap_or_else(|error| panic!("{text}: {error}"));
         sqlx::Connection::close(connection).await.expect("it is open");
+    }
+
+    /// Makes the role that needs a password.
+    pub async fn lock_role(&self) {
+        self.sql("postgres", &format!("CREATE ROLE {LOCKED_ROLE} LOGIN PASSWORD '{PASSWORD}'")).await;
     }
 
     /// Starts it again on its port, and returns when it answers.

@@ -24,7 +24,7 @@ struct Change {
 }
 
 /// Shows the last `limit` changes.
-pub(super) async fn show(store: &impl ClusterStore, args: OutputArgs, limit: u32) -> anyhow::Result<Exit> {
+pub(super) async fn show(store: &dyn ClusterStore, args: OutputArgs, limit: u32) -> anyhow::Result<Exit> {
     let mut lines = limit.saturating_mul(LINES_PER_CHANGE).min(MOST_LINES);
     let changes = loop {
         let read = store.assign_log(lines).await?;

@@ -18,7 +18,7 @@ const FULL_PERCENT: u64 = 100;
 const LATE_SEC: f64 = 3.0;
 
 /// Shows it once.
-pub(super) async fn once(store: &impl ClusterStore, args: OutputArgs) -> anyhow::Result<Exit> {
+pub(super) async fn once(store: &dyn ClusterStore, args: OutputArgs) -> anyhow::Result<Exit> {
     let cluster = look(store).await?;
     if args.json {
         output::json(&serde_json::to_value(&cluster)?);
@@ -29,7 +29,7 @@ pub(super) async fn once(store: &impl ClusterStore, args: OutputArgs) -> anyhow:
 }
 
 /// Shows it until the reader goes away or Ctrl-C is pressed. A database that does not answer for a while is said, and asked again.
-pub(super) async fn watch(store: &impl ClusterStore, args: OutputArgs, every: Duration) -> anyhow::Result<Exit> {
+pub(super) async fn watch(store: &dyn ClusterStore, args: OutputArgs, every: Duration) -> anyhow::Result<Exit> {
     let painter = Painter::for_output();
     if !args.json {
         painter.clear();
@@ -68,7 +68,7 @@ pub(super) async fn watch(store: &impl ClusterStore, args: OutputArgs, every: Du
     }
 }
 
-async fn look(store: &impl ClusterStore) -> Result<Cluster, StoreError> {
+async fn look(store: &dyn ClusterStore) -> Result<Cluster, StoreError> {
     Ok(Cluster::of(&store.view(Depth::Shards).await?))
 }
 

@@ -7,8 +7,9 @@ use postrider_actors::ports::delivery_store::{DeliveryStore, Mark, Pending, Retr
 use postrider_actors::time::Timestamp;
 use serde_json::{Value, json};
 
+use super::SqliteStore;
 use super::connection::{CALL, Durability, Progress, within};
-use super::{SqliteStore, names};
+use crate::store::names;
 
 type PendingRow = (i64, i64, i64, Vec<u8>, Vec<u8>, String, Option<String>, i64, i64, i64, bool, i64, i64);
 

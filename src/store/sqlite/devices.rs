@@ -10,9 +10,10 @@ use postrider_actors::ports::push_sender::{Channel, PushToken};
 use postrider_actors::time::Timestamp;
 use sqlx::SqliteConnection;
 
+use super::SqliteStore;
 use super::connection::{CALL, Durability, Progress, within};
 use super::error::Failure;
-use super::{SqliteStore, names};
+use crate::store::names;
 
 type RecipientRow = (i64, i64, String, String, String, Option<Vec<u8>>);
 type NowRow = (i64, i64, String, String, String, String, i64, i64);

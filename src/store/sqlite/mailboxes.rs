@@ -9,10 +9,11 @@ use postrider_actors::ports::mail_source::SubscriptionRecord;
 use postrider_actors::ports::mailbox_store::{Commit, Committed, Inserted, MailboxState, MailboxStore, NewDelivery};
 use postrider_actors::time::Timestamp;
 
+use super::SqliteStore;
 use super::connection::{CALL, Durability, Progress, Tx, within};
 use super::error::Failure;
 use super::rows::Statement;
-use super::{SqliteStore, names};
+use crate::store::names;
 
 type StateRow = (Option<String>, i64, bool, bool, i64, i64);
 

@@ -12,7 +12,6 @@ mod lock;
 mod look;
 mod mailboxes;
 mod migrate;
-mod names;
 mod registry;
 mod registry_devices;
 mod registry_mailboxes;

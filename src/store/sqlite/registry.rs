@@ -13,7 +13,8 @@ use postrider_actors::time::Timestamp;
 use super::connection::{CALL, Durability, Progress, within};
 use super::error::Failure;
 use super::registry_mailboxes::{DeliveryRow, delivery_view};
-use super::{SqliteStore, names, registry_devices, registry_mailboxes};
+use super::{SqliteStore, registry_devices, registry_mailboxes};
+use crate::store::names;
 
 type KeyRow = (String, Vec<u8>, String, String, String, i64);
 

@@ -10,7 +10,8 @@ use sqlx::{AssertSqlSafe, SqliteConnection, SqlitePool};
 
 use super::cluster::shard_of;
 use super::error::Failure;
-use super::{devices, names, registry_mailboxes};
+use super::{devices, registry_mailboxes};
+use crate::store::names;
 
 type ViewRow = (i64, String, String, String, i64, i64, i64, i64);
 

@@ -8,10 +8,11 @@ use postrider_actors::ports::registry_store::{DeliveryView, MailboxView};
 use postrider_actors::time::Timestamp;
 use sqlx::SqliteConnection;
 
+use super::SHARDS;
 use super::cluster::shard_of;
 use super::devices::membership_changed;
 use super::error::Failure;
-use super::{SHARDS, names};
+use crate::store::names;
 
 /// How long a mailbox without devices keeps its `watch_since`.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);

@@ -1,21 +1,50 @@
 //! The table of all clauses, from which each store's tests are made.
 
-/// Makes one test of each clause for the fixture that the expression yields: `conformance!(MyFixture::new());`.
+/// Makes one test of each clause for the fixture that the expression yields: `conformance!(MyFixture::new());`, and beside it
+/// `conformance!(embedded: ...)` or `conformance!(shared: ...)`, whichever manner the store has.
 #[macro_export]
 macro_rules! conformance {
-    ($fixture:expr) => {
-        $crate::conformance!(@clauses $fixture, cluster:
+    (shared: $fixture:expr) => {
+        $crate::conformance!(@clauses $fixture, shared:
+            joining_owns_nothing,
+            a_namesake_is_replaced_where_it_stood_still,
+            a_namesake_that_left_is_replaced_at_once,
+            leadership_is_taken_as_it_was_seen,
+            a_plan_gives_shards,
+            a_stale_plan_changes_nothing,
+            a_judged_node_is_over,
+            a_heartbeat_and_a_judgement_exclude_each_other,
+            two_plans_exclude_each_other,
+            a_planned_move_is_carried_out,
+            a_move_to_nobody_does_not_happen,
+            a_hand_over_and_a_plan_exclude_each_other,
+            reclaiming_takes_new_epochs,
+            a_node_drains_and_leaves,
+            a_look_goes_as_deep_as_asked,
+            a_required_feature_is_on_every_shard,
+            accepting_the_same_database_pauses_nothing);
+        $crate::conformance!(@clauses $fixture, shared_mail:
+            a_stale_batch_and_an_adoption_exclude_each_other,
+            a_mailbox_removed_during_adoption_is_seen,
+            watched_mailboxes_are_counted,
+            one_token_registered_everywhere_belongs_to_one);
+    };
+    (embedded: $fixture:expr) => {
+        $crate::conformance!(@clauses $fixture, embedded:
             joining_owns_all_shards,
-            heartbeats_count_up,
-            an_unknown_session_gets_nothing,
-            a_replaced_session_gets_nothing_for_ever,
-            epochs_only_grow,
             a_dead_process_is_succeeded_at_once,
             a_process_that_stands_still_is_succeeded_after_patience,
             a_live_process_lets_go_when_its_heartbeat_ends,
             an_evicted_process_waits_for_its_successor_to_go,
             a_dropped_join_leaves_nothing_half_done,
-            leaving_lets_everything_go,
+            leaving_lets_everything_go);
+    };
+    ($fixture:expr) => {
+        $crate::conformance!(@clauses $fixture, cluster:
+            heartbeats_count_up,
+            an_unknown_session_gets_nothing,
+            a_replaced_session_gets_nothing_for_ever,
+            epochs_only_grow,
             adoption_asks_for_epoch_and_session,
             adoption_stamps_and_loads,
             adoption_tells_flags,

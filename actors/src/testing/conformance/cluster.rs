@@ -1,35 +1,15 @@
-//! Clauses of the port to membership and ownership.
-
-use std::time::Duration;
+//! Clauses of the port to membership and ownership that hold in either manner.
 
 use super::Fixture;
-use super::world::{ANNA, LONG, SOON, START, World, authority, beat, change_seq, join, node, phone, register, tenant};
+use super::members::own_all;
+use super::world::{ANNA, START, World, authority, beat, change_seq, node, phone, register, tenant};
 use crate::ids::{Authority, Fence, Session, ShardId, Smtp};
-use crate::ports::error::StoreError;
 use crate::ports::{ClusterStore as _, DeliveryStore as _, MailboxStore as _, RegistryStore as _};
-
-async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(SOON, work).await {
-        Ok(done) => done,
-        Err(_) => panic!("{what} took longer than {SOON:?}"),
-    }
-}
-
-/// Joining gives all shards to the session, under one epoch.
-pub async fn joining_owns_all_shards(f: &impl Fixture) {
-    let store = f.store().await;
-    store.join(&join(1, LONG)).await.unwrap();
-    let seen = beat(&store, 1).await;
-    assert!(!seen.shards.is_empty());
-    assert!(seen.shards.iter().all(|shard| shard.epoch == seen.shards[0].epoch && shard.epoch > Fence(0)));
-    let numbers: std::collections::BTreeSet<u16> = seen.shards.iter().map(|seen| seen.shard.0).collect();
-    assert_eq!(numbers.len(), seen.shards.len());
-}
 
 /// Heartbeats count up, and the first allows sending.
 pub async fn heartbeats_count_up(f: &impl Fixture) {
     let store = f.store().await;
-    store.join(&join(1, LONG)).await.unwrap();
+    own_all(&store, 1).await;
     let first = beat(&store, 1).await;
     let second = beat(&store, 1).await;
     assert_eq!(second.hb_seq, first.hb_seq + 1);
@@ -41,7 +21,7 @@ pub async fn heartbeats_count_up(f: &impl Fixture) {
 pub async fn an_unknown_session_gets_nothing(f: &impl Fixture) {
     let store = f.store().await;
     assert_eq!(store.beat(&node(), Session(1), 0).await.unwrap(), None);
-    store.join(&join(1, LONG)).await.unwrap();
+    own_all(&store, 1).await;
     assert_eq!(store.beat(&node(), Session(2), 0).await.unwrap(), None);
     beat(&store, 1).await;
 }
@@ -63,92 +43,14 @@ pub async fn epochs_only_grow(f: &impl Fixture) {
     let store = f.store().await;
     let mut last = (0, Fence(0));
     for session in 1..4 {
-        store.join(&join(session, LONG)).await.unwrap();
+        own_all(&store, session).await;
         let seen = beat(&store, session).await;
         assert!(seen.assign_ver > last.0 && seen.shards[0].epoch > last.1);
         last = (seen.assign_ver, seen.shards[0].epoch);
     }
     store.leave(&node(), Session(3)).await.unwrap();
-    store.join(&join(4, LONG)).await.unwrap();
+    own_all(&store, 4).await;
     assert!(beat(&store, 4).await.shards[0].epoch > last.1);
-}
-
-/// The lock is free because its holder died: taken over at once.
-pub async fn a_dead_process_is_succeeded_at_once(f: &impl Fixture) {
-    let first = f.store().await;
-    first.join(&join(1, LONG)).await.unwrap();
-    let second = f.process(&first).await;
-    f.kill(first).await;
-    soon("joining after a death", second.join(&join(2, LONG))).await.unwrap();
-    beat(&second, 2).await;
-}
-
-/// The lock is held by a process that stands still: taken over after `patience`.
-pub async fn a_process_that_stands_still_is_succeeded_after_patience(f: &impl Fixture) {
-    let first = f.store().await;
-    first.join(&join(1, LONG)).await.unwrap();
-    let second = f.process(&first).await;
-    soon("joining past one that stands still", second.join(&join(2, Duration::from_millis(300)))).await.unwrap();
-    beat(&second, 2).await;
-    assert_eq!(first.beat(&node(), Session(1), 0).await.unwrap(), None);
-    beat(&second, 2).await;
-}
-
-/// The lock is held by a live process: its heartbeat ends, it lets go, and the newcomer need not wait for `patience`.
-pub async fn a_live_process_lets_go_when_its_heartbeat_ends(f: &impl Fixture) {
-    let first = f.store().await;
-    first.join(&join(1, LONG)).await.unwrap();
-    let second = f.process(&first).await;
-    let going = async {
-        while first.beat(&node(), Session(1), 0).await.unwrap().is_some() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let newcomer = join(2, LONG);
-    let (joined, ()) = soon("the hand-over", async { tokio::join!(second.join(&newcomer), going) }).await;
-    joined.unwrap();
-    beat(&second, 2).await;
-}
-
-/// A process that was put out does not come back while its successor is alive, and does once that one left.
-pub async fn an_evicted_process_waits_for_its_successor_to_go(f: &impl Fixture) {
-    let first = f.store().await;
-    first.join(&join(1, LONG)).await.unwrap();
-    let second = f.process(&first).await;
-    second.join(&join(2, Duration::from_millis(200))).await.unwrap();
-    assert_eq!(first.beat(&node(), Session(1), 0).await.unwrap(), None);
-    beat(&second, 2).await;
-    let refused = soon("coming back", first.join(&join(3, Duration::from_millis(300)))).await;
-    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
-    beat(&second, 2).await;
-    second.leave(&node(), Session(2)).await.unwrap();
-    soon("coming back after it left", first.join(&join(4, LONG))).await.unwrap();
-    beat(&first, 4).await;
-}
-
-/// A join that is dropped while it waits leaves nothing half done: the former owner comes back.
-pub async fn a_dropped_join_leaves_nothing_half_done(f: &impl Fixture) {
-    let first = f.store().await;
-    first.join(&join(1, LONG)).await.unwrap();
-    let second = f.process(&first).await;
-    let newcomer = join(2, LONG);
-    let dropped = tokio::time::timeout(Duration::from_millis(400), second.join(&newcomer)).await;
-    assert!(dropped.is_err(), "it did not wait for the live owner");
-    assert_eq!(first.beat(&node(), Session(1), 0).await.unwrap(), None);
-    soon("coming back", first.join(&join(3, Duration::from_millis(300)))).await.unwrap();
-    beat(&first, 3).await;
-}
-
-/// Leaving clears the owner and gives the lock back; the session is over.
-pub async fn leaving_lets_everything_go(f: &impl Fixture) {
-    let first = f.store().await;
-    first.join(&join(1, LONG)).await.unwrap();
-    first.leave(&node(), Session(1)).await.unwrap();
-    assert_eq!(first.beat(&node(), Session(1), 0).await.unwrap(), None);
-    let second = f.process(&first).await;
-    soon("joining after a leave", second.join(&join(2, LONG))).await.unwrap();
-    first.leave(&node(), Session(1)).await.unwrap();
-    beat(&second, 2).await;
 }
 
 /// Only the shard's owner under its epoch adopts it.
@@ -165,7 +67,7 @@ pub async fn adoption_asks_for_epoch_and_session(f: &impl Fixture) {
 /// Adoption stamps and loads; before it nothing can be read or written under the authority.
 pub async fn adoption_stamps_and_loads(f: &impl Fixture) {
     let store = f.store().await;
-    store.join(&join(1, LONG)).await.unwrap();
+    own_all(&store, 1).await;
     let (mailbox, shard) = register(&store, ANNA, "phone", "t", START).await;
     let authority = authority(&store, 1, shard).await;
     assert_eq!(store.mailbox_load(mailbox, authority).await.unwrap(), None);
@@ -240,7 +142,7 @@ pub async fn only_mailboxes_with_devices_are_watched(f: &impl Fixture) {
 /// A mailbox that is added while its shard is adopted is in the adoption, or `change_seq` tells of it afterwards; and then a reload finds it.
 pub async fn a_mailbox_added_during_adoption_is_seen(f: &impl Fixture) {
     let store = f.store().await;
-    store.join(&join(1, LONG)).await.unwrap();
+    own_all(&store, 1).await;
     for n in 0..20 {
         let smtp = format!("user{n}@example.com");
         let (_, view_shard) = {
@@ -266,7 +168,7 @@ pub async fn a_mailbox_added_during_adoption_is_seen(f: &impl Fixture) {
 /// The switch that pauses sending is told by the next heartbeat.
 pub async fn the_pause_switch_reaches_the_heartbeat(f: &impl Fixture) {
     let store = f.store().await;
-    store.join(&join(1, LONG)).await.unwrap();
+    own_all(&store, 1).await;
     for allowed in [false, true] {
         store.sending_allow(allowed).await.unwrap();
         assert_eq!(beat(&store, 1).await.sending_allowed, allowed);
@@ -276,18 +178,11 @@ pub async fn the_pause_switch_reaches_the_heartbeat(f: &impl Fixture) {
 /// Mailboxes come with the recently active first.
 pub async fn adoption_lists_the_recently_active_first(f: &impl Fixture) {
     let world = World::new(f).await;
-    // Enough addresses that some share the world's shard whatever the number of shards.
+    let shards = u16::try_from(beat(&world.store, 1).await.shards.len()).unwrap();
+    let addresses = (0..).map(|n| Smtp::new(&format!("u{n}@example.com"))).filter(|smtp| ShardId::of_address(smtp, shards) == world.shard);
     let mut beside = Vec::new();
-    for n in 0..2000 {
-        let smtp = Smtp::new(&format!("u{n}@example.com"));
-        let shards = u16::try_from(beat(&world.store, 1).await.shards.len()).unwrap();
-        if ShardId::of_address(&smtp, shards) == world.shard {
-            let (mailbox, _) = register(&world.store, smtp.as_str(), "phone", smtp.as_str(), START).await;
-            beside.push(mailbox);
-        }
-        if beside.len() == 3 {
-            break;
-        }
+    for smtp in addresses.take(3) {
+        beside.push(register(&world.store, smtp.as_str(), "phone", smtp.as_str(), START).await.0);
     }
     world.store.shard_reload(world.shard, world.authority).await.unwrap().unwrap();
     let mut entry = world.entry(0, vec![]);

@@ -1,4 +1,4 @@
-//! One suite that every store must pass: a function for each clause of the ports' contracts, so that memory, SQLite and later stores refuse alike.
+//! One suite that every store must pass: a function for each clause of the ports' contracts, so that memory, SQLite and PostgreSQL refuse alike.
 //!
 //! [`conformance!`](crate::conformance) makes a test of each. Nothing here depends on the time of day; the waits are those of `join`.
 
@@ -8,8 +8,12 @@ pub mod clauses;
 pub mod cluster;
 pub mod deliveries;
 pub mod devices;
+pub mod embedded;
 pub mod mailboxes;
+pub mod members;
 pub mod registry;
+pub mod shared;
+pub mod shared_mail;
 pub mod world;
 
 use async_trait::async_trait;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::members::own_all;
 use super::{Fixture, Store};
 use crate::ids::{
     Authority, DeviceId, EventKey, Generation, ItemId, MailboxId, NodeId, Session, ShardId, Smtp, SyncSeq, SyncState, TenantId,
@@ -134,7 +135,7 @@ impl<S: Store> World<S> {
 
     /// Sets it up on a store that nobody joined yet.
     pub async fn on(store: S) -> Self {
-        store.join(&join(1, LONG)).await.unwrap();
+        own_all(&store, 1).await;
         let (mailbox, shard) = register(&store, ANNA, "phone", "token-anna", START).await;
         let (device, generation) = device(&store, ANNA, "phone").await.unwrap();
         let authority = authority(&store, 1, shard).await;
@@ -186,7 +187,7 @@ impl<S: Store> World<S> {
 
     /// Another session of the same process takes over and adopts the mailbox's shard.
     pub async fn replaced(&self, session: i64) -> Authority {
-        self.store.join(&join(session, LONG)).await.unwrap();
+        own_all(&self.store, session).await;
         let authority = authority(&self.store, session, self.shard).await;
         self.store.shard_adopt(self.shard, authority).await.unwrap().expect("the shard is ours");
         authority

@@ -42,6 +42,8 @@ impl ClusterStore for MemoryStore {
         self.call(Call::Beat, |model, now| {
             if model.manner == Manner::Shared {
                 shared::check(model)?;
+                // A promotion is remembered, so that a copy from before it is known as one.
+                model.accepted = model.database.clone();
             }
             let live = |state| matches!(state, NodeState::Joining | NodeState::Good | NodeState::Draining);
             let joining_counts = model.manner == Manner::Shared;
@@ -81,7 +83,10 @@ impl ClusterStore for MemoryStore {
     }
 
     async fn hand_over(&self, session: Session, shards: &[(ShardId, Fence)]) -> Result<Vec<ShardId>, StoreError> {
-        self.call(Call::HandOver, |model, now| shared::hand_over(model, session, shards, now))
+        self.call(Call::HandOver, |model, now| {
+            shared::check(model)?;
+            Ok(shared::hand_over(model, session, shards, now))
+        })?
     }
 
     async fn reclaim(&self, session: Session) -> Result<(), StoreError> {
@@ -89,7 +94,9 @@ impl ClusterStore for MemoryStore {
             if model.alive(session) {
                 let ours: Vec<ShardId> =
                     model.shards.iter().filter(|(_, row)| row.owner == Some(session)).map(|(shard, _)| *shard).collect();
-                reassign_keeping_targets(model, &ours, session, now);
+                if !ours.is_empty() {
+                    reassign_keeping_targets(model, &ours, session, now);
+                }
             }
         })
     }
@@ -133,7 +140,10 @@ impl ClusterStore for MemoryStore {
     }
 
     async fn plan_commit(&self, plan: &PlanCommit) -> Result<Option<i64>, StoreError> {
-        self.call(Call::Plan, |model, now| shared::plan_commit(model, plan, now))
+        self.call(Call::Plan, |model, now| {
+            shared::check(model)?;
+            Ok(shared::plan_commit(model, plan, now))
+        })?
     }
 
     async fn require(&self, feature: &str) -> Result<(), StoreError> {
@@ -146,7 +156,11 @@ impl ClusterStore for MemoryStore {
     }
 
     async fn assign_log(&self, limit: u32) -> Result<Vec<AssignLine>, StoreError> {
-        self.call(Call::AssignLog, |model, _| model.assign_log.iter().rev().take(limit as usize).cloned().collect())
+        self.call(Call::AssignLog, |model, _| {
+            let mut lines: Vec<&AssignLine> = model.assign_log.iter().collect();
+            lines.sort_by_key(|line| (std::cmp::Reverse(line.ver), line.shard));
+            lines.into_iter().take(limit as usize).cloned().collect()
+        })
     }
 
     async fn accept_database(&self) -> Result<History, StoreError> {

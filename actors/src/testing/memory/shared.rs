@@ -59,7 +59,7 @@ pub(super) fn hand_over(model: &mut Model, session: Session, shards: &[(ShardId,
         return Vec::new();
     }
     let goes = |(shard, epoch): &&(ShardId, Fence)| {
-        let row = &model.shards[shard];
+        let Some(row) = model.shards.get(shard) else { return false };
         row.owner == Some(session)
             && row.epoch == *epoch
             && row.target.is_some_and(|target| target.ready && state_of(model, target.session) == Some(NodeState::Good))

@@ -7,18 +7,18 @@ use postrider_actors::ports::mailbox_store::DeliveryKind;
 use postrider_actors::ports::push_sender::Provider;
 use postrider_actors::ports::registry_store::Role;
 
-pub(super) fn kind(kind: DeliveryKind) -> &'static str {
+pub(in crate::store) fn kind(kind: DeliveryKind) -> &'static str {
     match kind {
         DeliveryKind::Mail => "mail",
         DeliveryKind::Badge => "badge",
     }
 }
 
-pub(super) fn kind_of(text: &str) -> Result<DeliveryKind, StoreError> {
+pub(in crate::store) fn kind_of(text: &str) -> Result<DeliveryKind, StoreError> {
     [DeliveryKind::Mail, DeliveryKind::Badge].into_iter().find(|k| kind(*k) == text).ok_or_else(|| unknown("kind"))
 }
 
-pub(super) fn settled(settled: Settled) -> &'static str {
+pub(in crate::store) fn settled(settled: Settled) -> &'static str {
     match settled {
         Settled::Sent => "SENT",
         Settled::Dead => "DEAD",
@@ -26,28 +26,28 @@ pub(super) fn settled(settled: Settled) -> &'static str {
     }
 }
 
-pub(super) fn provider_of(text: &str) -> Result<Provider, StoreError> {
+pub(in crate::store) fn provider_of(text: &str) -> Result<Provider, StoreError> {
     let all = [Provider::Apns, Provider::ApnsSandbox, Provider::Fcm];
     all.into_iter().find(|provider| provider.as_str() == text).ok_or_else(|| unknown("provider"))
 }
 
-pub(super) fn role(role: Role) -> &'static str {
+pub(in crate::store) fn role(role: Role) -> &'static str {
     match role {
         Role::DeviceManager => "device_manager",
         Role::Admin => "admin",
     }
 }
 
-pub(super) fn role_of(text: &str) -> Result<Role, StoreError> {
+pub(in crate::store) fn role_of(text: &str) -> Result<Role, StoreError> {
     [Role::DeviceManager, Role::Admin].into_iter().find(|r| role(*r) == text).ok_or_else(|| unknown("role"))
 }
 
-pub(super) fn event_of(bytes: &[u8]) -> Result<EventKey, StoreError> {
+pub(in crate::store) fn event_of(bytes: &[u8]) -> Result<EventKey, StoreError> {
     bytes.try_into().map(EventKey).map_err(|_| unknown("event key"))
 }
 
 /// Key bytes as JSON carries them into a statement.
-pub(super) fn hex(key: &EventKey) -> String {
+pub(in crate::store) fn hex(key: &EventKey) -> String {
     use std::fmt::Write as _;
     key.0.iter().fold(String::with_capacity(32), |mut text, byte| {
         write!(text, "{byte:02x}").expect("a String takes everything");
@@ -55,7 +55,7 @@ pub(super) fn hex(key: &EventKey) -> String {
     })
 }
 
-pub(super) fn count(number: i64) -> u32 {
+pub(in crate::store) fn count(number: i64) -> u32 {
     u32::try_from(number.max(0)).unwrap_or(u32::MAX)
 }
 

@@ -1,0 +1,5 @@
+-- Devices as they are at this moment. $1: device ids.
+SELECT device.device_id, device.generation, mailbox.tenant, device.provider, device.app, device.token, device.last_activity, device.cutoff
+FROM device
+JOIN mailbox ON mailbox.mailbox_id = device.mailbox_id
+WHERE device.device_id = ANY ($1)
