@@ -52,7 +52,7 @@ pub async fn settle(world: &World) {
             plan.assigns = orphans.enumerate().map(assign).collect();
         })
         .await;
-        tokio::time::sleep(LOOK).await;
+        world.pass(LOOK).await;
     }
 }
 
@@ -60,7 +60,7 @@ pub async fn settle(world: &World) {
 pub async fn bury(world: &World, victim: Session) {
     let beats = || world.store.read(|model| model.nodes.values().find(|row| row.session == victim).map(|row| row.hb_seq));
     let stood = beats();
-    tokio::time::sleep(world.settings.observe_dead + world.settings.heartbeat / 2).await;
+    world.pass(world.settings.observe_dead + world.settings.heartbeat / 2).await;
     assert_eq!(beats(), stood, "it moved");
     loop {
         let seen = view(world).await;
@@ -74,7 +74,7 @@ pub async fn bury(world: &World, victim: Session) {
             plan.assigns = owned.map(|shard| Assign { shard: shard.shard, epoch: shard.epoch, to: None, reason: Reason::Failed }).collect();
         })
         .await;
-        tokio::time::sleep(LOOK).await;
+        world.pass(LOOK).await;
     }
 }
 
@@ -85,7 +85,7 @@ pub async fn plan_moves(world: &World, shards: &[ShardId], to: Option<Session>) 
         plan.retargets = rows.map(|row| Retarget { shard: row.shard, epoch: row.epoch, target: to, reason: Reason::Rebalance }).collect();
     };
     while !commit(world, moved).await {
-        tokio::time::sleep(LOOK).await;
+        world.pass(LOOK).await;
     }
 }
 
@@ -103,6 +103,6 @@ pub async fn drain(world: &World, from: Session) {
         if draining && !left.is_empty() && to.is_some() {
             plan_moves(world, &left, to).await;
         }
-        tokio::time::sleep(LOOK).await;
+        world.pass(LOOK).await;
     }
 }

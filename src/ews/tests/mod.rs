@@ -4,5 +4,6 @@ mod faults;
 mod harness;
 mod metrics;
 mod regroup;
+mod shadow;
 mod stories;
 mod way_in;
