@@ -1,9 +1,11 @@
 //! Batches that form by themselves: what queued while the last call ran goes into the next; a single request waits for no timer.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 
 /// How many requests may wait; who comes later waits for a place.
@@ -43,14 +45,12 @@ impl<R: Run> Batcher<R> {
     #[must_use]
     pub fn start(run: R, most: usize) -> Self {
         let (queue, mut asks) = mpsc::channel::<(R::Ask, oneshot::Sender<R::Answer>)>(QUEUE);
-        let run = Arc::new(run);
         tokio::spawn(async move {
             let mut batch = Vec::with_capacity(most);
             while asks.recv_many(&mut batch, most).await > 0 {
                 let (asked, replies): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-                let run = run.clone();
-                // In a task of its own, so that a panic of an edge costs one batch and not the batcher.
-                let answers = tokio::spawn(async move { run.run(asked).await }).await.unwrap_or_default();
+                // A panic of an edge costs one batch and not the batcher.
+                let answers = AssertUnwindSafe(run.run(asked)).catch_unwind().await.unwrap_or_default();
                 for (reply, answer) in replies.into_iter().zip(answers) {
                     // Whoever asked may be gone.
                     let _ = reply.send(answer);

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 
 use futures_util::StreamExt as _;
 use futures_util::future::{BoxFuture, FutureExt as _, MaybeDone, maybe_done};
@@ -172,7 +173,8 @@ async fn settled(begin: &Begin, mut early: Option<Early>, pushes: Vec<Outgoing>)
     let whose = (begin.mailbox.id, begin.authority);
     let mut sending = Sending::new(whose, pushes, begin.order, moment.at, context.budget.clone(), settings);
     let mut effects = sending.begin(moment, settings);
-    let mut under_way = FuturesUnordered::new();
+    // Most have one thing under way at a time.
+    let (mut first, mut others) = (pin!(None), None::<FuturesUnordered<_>>);
     let mut alarm = pin!(tokio::time::sleep_until(Instant::now()));
     let mut armed = None;
     loop {
@@ -180,17 +182,30 @@ async fn settled(begin: &Begin, mut early: Option<Early>, pushes: Vec<Outgoing>)
             if let send::Effect::Done { left } = effect {
                 return left;
             }
-            under_way.push(carry_out(begin, effect, &mut early));
+            let work = carry_out(begin, effect, &mut early);
+            if first.is_none() { first.set(Some(work)) } else { others.get_or_insert_default().push(work) }
         }
         let due = sending.due();
         if armed != Some(due) {
             armed = Some(due);
             alarm.as_mut().reset(Instant::now() + due.since(context.ports.clock.monotonic()));
         }
+        let next = poll_fn(|waker| {
+            if let Some(work) = first.as_mut().as_pin_mut()
+                && let Poll::Ready(sent) = work.poll(waker)
+            {
+                first.set(None);
+                return Poll::Ready(sent);
+            }
+            match others.as_mut().map(|others| others.poll_next_unpin(waker)) {
+                Some(Poll::Ready(Some(sent))) => Poll::Ready(sent),
+                _ => Poll::Pending,
+            }
+        });
         let input = tokio::select! {
             biased;
             () = begin.settle.notified() => Sent::Settle,
-            Some(sent) = under_way.next() => sent,
+            sent = next => sent,
             () = &mut alarm => {
                 armed = None;
                 Sent::Alarm
