@@ -177,8 +177,8 @@ impl ApnsSender {
         headers.insert(PUSH_TYPE, HeaderValue::from_static("alert"));
         headers.insert(PRIORITY, HeaderValue::from_static(payload::priority(push)));
         headers.insert(EXPIRATION, HeaderValue::from(payload::expiration(push)));
-        headers.insert(ID, plain(push.id.to_string()));
-        headers.insert(COLLAPSE_ID, plain(payload::collapse_id(push)));
+        headers.insert(ID, once(plain(push.id.to_string())));
+        headers.insert(COLLAPSE_ID, once(plain(payload::collapse_id(push))));
         headers
     }
 
@@ -225,6 +225,12 @@ fn advice(verdict: &Verdict) -> String {
             format!("{reason}: check the way to the service (`url`, firewall, `roots`) and try again")
         }
     }
+}
+
+/// A value that no other push carries, kept out of the connection's table of headers (RFC 7541, section 6.2.3): it would drive out those that all carry.
+fn once(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
 }
 
 fn topic_header(topic: &str) -> Result<HeaderValue, ApnsError> {

@@ -34,6 +34,21 @@ impl Attributes<'_> {
         attributes.with_checks(false);
         attributes.flatten().find(|a| a.key.local_name().into_inner() == local).map(|a| unescape(&a.value))
     }
+
+    /// Those of these local names, each once, in one walk through them.
+    fn of(&self, known: &[&'static str]) -> Vec<(&'static str, String)> {
+        let mut found: Vec<(&'static str, String)> = Vec::new();
+        let mut attributes = self.0.attributes();
+        for attribute in attributes.with_checks(false).flatten() {
+            let local = attribute.key.local_name().into_inner();
+            if let Some(name) = known.iter().find(|name| **name == local)
+                && found.iter().all(|(other, _)| other != name)
+            {
+                found.push((name, unescape(&attribute.value)));
+            }
+        }
+        found
+    }
 }
 
 /// Takes the parts of a document in order.
@@ -229,8 +244,7 @@ struct Tree {
 
 impl Visitor for Tree {
     fn start(&mut self, name: &str, attributes: &Attributes<'_>) {
-        let attributes = KEPT.into_iter().filter_map(|kept| Some((kept, attributes.get(kept)?))).collect();
-        self.open.push(Element { name: name.to_owned(), attributes, ..Element::default() });
+        self.open.push(Element { name: name.to_owned(), attributes: attributes.of(&KEPT), ..Element::default() });
     }
 
     fn text(&mut self, text: &str) {
