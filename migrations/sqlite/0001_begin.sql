@@ -90,7 +90,8 @@ CREATE TABLE delivery (
     received_at INTEGER NOT NULL,
     count       INTEGER NOT NULL,
     fence       INTEGER NOT NULL,
-    state       TEXT    NOT NULL DEFAULT 'PENDING' CHECK (state IN ('PENDING', 'SENT', 'DEAD', 'SUPERSEDED')),
+    -- Not written with IN, for which SQLite would fill a table of its own at every change of a row.
+    state       TEXT    NOT NULL DEFAULT 'PENDING' CHECK (state = 'PENDING' OR state = 'SENT' OR state = 'DEAD' OR state = 'SUPERSEDED'),
     reason      TEXT,
     attempts    INTEGER NOT NULL DEFAULT 0,
     refused     INTEGER NOT NULL DEFAULT 0 CHECK (refused IN (0, 1)),
@@ -103,8 +104,8 @@ CREATE TABLE delivery (
     CHECK (state = 'PENDING' OR item_id IS NULL)
 ) STRICT;
 
-CREATE INDEX delivery_due ON delivery (next_at, mailbox_id) WHERE state = 'PENDING';
-CREATE INDEX delivery_pending ON delivery (mailbox_id) WHERE state = 'PENDING';
+-- Also for the sweep, which walks through it: few rows are PENDING, and one index less is written with each mail and each verdict.
+CREATE INDEX delivery_pending ON delivery (mailbox_id, next_at) WHERE state = 'PENDING';
 CREATE INDEX delivery_settled ON delivery (settled_at) WHERE settled_at IS NOT NULL;
 
 CREATE TABLE assign_log (

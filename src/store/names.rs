@@ -46,15 +46,6 @@ pub(in crate::store) fn event_of(bytes: &[u8]) -> Result<EventKey, StoreError> {
     bytes.try_into().map(EventKey).map_err(|_| unknown("event key"))
 }
 
-/// Key bytes as JSON carries them into a statement.
-pub(in crate::store) fn hex(key: &EventKey) -> String {
-    use std::fmt::Write as _;
-    key.0.iter().fold(String::with_capacity(32), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a String takes everything");
-        text
-    })
-}
-
 pub(in crate::store) fn count(number: i64) -> u32 {
     u32::try_from(number.max(0)).unwrap_or(u32::MAX)
 }

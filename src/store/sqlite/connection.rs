@@ -3,15 +3,17 @@
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use postrider_actors::ports::StoreError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Executor, Sqlite, SqliteConnection, SqlitePool, Transaction};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::error::{Failure, Stage};
+use super::mail_path::MailPath;
 use crate::telemetry::metrics::{self, Statement};
 
 /// How long a call may take, the wait for its turn included.
@@ -19,7 +21,7 @@ pub(super) const CALL: Duration = Duration::from_secs(5);
 /// How long a heartbeat may take: less than half of T.
 pub(super) const HEARTBEAT: Duration = Duration::from_millis(2500);
 /// How long SQLite waits for another process's write lock: less than [`HEARTBEAT`], so that the answer is SQLite's own.
-const BUSY: Duration = Duration::from_secs(2);
+pub(super) const BUSY: Duration = Duration::from_secs(2);
 
 /// What a power failure may take with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,34 +34,49 @@ pub(super) enum Durability {
 
 /// All connections to one file.
 pub(super) struct Database {
-    /// Where all but heartbeats wait, so that at most one of them stands before a heartbeat.
-    queue: Mutex<()>,
-    writer: Mutex<Writer>,
+    turns: Turns,
     readers: SqlitePool,
+    mail_path: MailPath,
 }
 
-/// A turn at the one connection that writes.
-pub(super) struct Turn<'a> {
+/// Turns to write.
+#[derive(Clone)]
+pub(super) struct Turns {
+    /// Where all but heartbeats wait, so that at most one of them stands before a heartbeat.
+    queue: Arc<Mutex<()>>,
+    writer: Arc<Mutex<Writer>>,
+}
+
+impl Turns {
+    /// Waits for the next one, first come, first served.
+    pub(super) async fn next(&self) -> Turn {
+        let place = self.queue.clone().lock_owned().await;
+        Turn { writer: self.writer.clone().lock_owned().await, place: Some(place) }
+    }
+}
+
+/// A turn to write: nobody else of this process does meanwhile.
+pub(super) struct Turn {
     // Given back before the place in the queue: a heartbeat that waits comes next.
-    writer: MutexGuard<'a, Writer>,
+    writer: OwnedMutexGuard<Writer>,
     #[allow(dead_code, reason = "held for its Drop")]
-    place: Option<MutexGuard<'a, ()>>,
+    place: Option<OwnedMutexGuard<()>>,
 }
 
-impl Deref for Turn<'_> {
+impl Deref for Turn {
     type Target = Writer;
     fn deref(&self) -> &Writer {
         &self.writer
     }
 }
 
-impl DerefMut for Turn<'_> {
+impl DerefMut for Turn {
     fn deref_mut(&mut self) -> &mut Writer {
         &mut self.writer
     }
 }
 
-/// The one connection that writes.
+/// The connection that writes what is not mail.
 pub(super) struct Writer {
     options: SqliteConnectOptions,
     connection: Option<SqliteConnection>,
@@ -185,19 +202,19 @@ impl Database {
             .test_before_acquire(false)
             .connect_lazy_with(options.clone().pragma("query_only", "ON"));
         let writer = Writer { options, connection: Some(connection), durability: Some(Durability::Mail), unsettled: false };
-        Ok(Self { queue: Mutex::default(), writer: Mutex::new(writer), readers: pool })
+        let turns = Turns { queue: Arc::default(), writer: Arc::new(Mutex::new(writer)) };
+        Ok(Self { turns, readers: pool, mail_path: MailPath::new(path, readers, max_pages) })
     }
 
     /// Waits for a turn to write, first come, first served.
-    pub(super) async fn writer(&self) -> Turn<'_> {
-        let place = self.queue.lock().await;
-        Turn { writer: self.writer.lock().await, place: Some(place) }
+    pub(super) async fn writer(&self) -> Turn {
+        self.turns.next().await
     }
 
     /// A heartbeat's turn: after whoever writes at the moment, at most one more, and before all others. The gate must not close because a thousand
     /// commits or registrations wait.
-    pub(super) async fn writer_for_heartbeat(&self) -> Turn<'_> {
-        Turn { writer: self.writer.lock().await, place: None }
+    pub(super) async fn writer_for_heartbeat(&self) -> Turn {
+        Turn { writer: self.turns.writer.clone().lock_owned().await, place: None }
     }
 
     pub(super) fn readers(&self) -> &SqlitePool {
@@ -209,9 +226,28 @@ impl Database {
         timed(Statement::Read, CALL, &Progress::default(), work).await
     }
 
-    pub(super) async fn close(&self) {
+    /// Runs a call of the mail path that reads.
+    pub(super) async fn read_mail<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&rusqlite::Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.mail_path.read(work).await
+    }
+
+    /// Runs a call of the mail path that writes, as one transaction.
+    pub(super) async fn write_mail<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&rusqlite::Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.mail_path.write(&self.turns, work).await
+    }
+
+    pub(super) async fn close(self: &Arc<Self>) {
+        let this = Arc::clone(self);
+        // Threads are waited for. A panic of theirs was told where it happened.
+        let _ = tokio::task::spawn_blocking(move || this.mail_path.close()).await;
         self.readers.close().await;
-        let mut writer = self.writer.lock().await;
+        let mut writer = self.turns.writer.lock().await;
         if let Some(connection) = writer.connection.take() {
             // An error here leaves the log to be recovered by whoever opens the file next.
             drop(connection.close().await);
@@ -241,19 +277,12 @@ async fn timed<T>(
     match ended {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(failure)) => Err(failure.at(progress.stage())),
-        Err(_) => {
-            let text = format!("no answer within {} ms", deadline.as_millis());
-            Err(match progress.stage() {
-                Stage::Before => StoreError::Unavailable(text),
-                Stage::Committing => StoreError::OutcomeUnknown(text),
-            })
-        }
+        Err(_) => Err(progress.stage().unanswered(format!("no answer within {} ms", deadline.as_millis()))),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
 
     use super::*;

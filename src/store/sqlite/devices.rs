@@ -1,5 +1,6 @@
 //! The devices in SQLite, as the delivery of pushes sees them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,53 +9,38 @@ use postrider_actors::ports::StoreError;
 use postrider_actors::ports::device_store::{DeviceNow, DeviceStore, Recipient};
 use postrider_actors::ports::push_sender::{Channel, PushToken};
 use postrider_actors::time::Timestamp;
+use rusqlite::{Connection, Row, params};
 use sqlx::SqliteConnection;
 
 use super::SqliteStore;
 use super::connection::{CALL, Durability, Progress, within};
 use super::error::Failure;
+use super::mail_path::Look;
 use crate::store::names;
-
-type RecipientRow = (i64, i64, String, String, String, Option<Vec<u8>>);
-type NowRow = (i64, i64, String, String, String, String, i64, i64);
 
 #[async_trait]
 impl DeviceStore for SqliteStore {
     async fn recipients(&self, mailbox: MailboxId, events: &[EventKey]) -> Result<Vec<Recipient>, StoreError> {
-        let events = serde_json::json!(events.iter().map(names::hex).collect::<Vec<_>>()).to_string();
-        let query = sqlx::query_as::<_, RecipientRow>(include_str!("queries/recipients.sql")).bind(mailbox.0).bind(events);
-        let rows = self.database().read(async { Ok(query.fetch_all(self.database().readers()).await?) }).await?;
-        let mut recipients: Vec<Recipient> = Vec::new();
-        for (device, generation, tenant, provider, app, event) in rows {
-            let event = event.map(|bytes| names::event_of(&bytes)).transpose()?;
-            match recipients.last_mut().filter(|last| last.device.0 == device) {
-                Some(last) => last.known.extend(event),
-                None => recipients.push(Recipient {
-                    device: DeviceId(device),
-                    generation: Generation(generation),
-                    channel: channel(&tenant, &provider, &app)?,
-                    known: event.into_iter().collect(),
-                }),
-            }
-        }
-        Ok(recipients)
+        let events = events.to_vec();
+        self.database().read_mail(move |connection| recipients(connection, mailbox, &events)).await
     }
 
     async fn devices_now(&self, devices: &[DeviceId]) -> Result<Vec<DeviceNow>, StoreError> {
-        let wanted = serde_json::json!(devices.iter().map(|device| device.0).collect::<Vec<_>>()).to_string();
-        let query = sqlx::query_as::<_, NowRow>(include_str!("queries/devices_now.sql")).bind(wanted);
-        let rows = self.database().read(async { Ok(query.fetch_all(self.database().readers()).await?) }).await?;
-        let now = |(device, generation, tenant, provider, app, token, last_activity, cutoff): NowRow| {
-            Ok(DeviceNow {
-                device: DeviceId(device),
-                generation: Generation(generation),
-                channel: channel(&tenant, &provider, &app)?,
-                token: PushToken(token.into()),
-                last_activity: Timestamp(last_activity),
-                cutoff: Duration::from_micros(u64::try_from(cutoff).unwrap_or(0)),
-            })
+        let devices = devices.to_vec();
+        let read = move |connection: &Connection| {
+            let look = Look::begin(connection)?;
+            let mut query = connection.prepare_cached(include_str!("queries/device_now.sql"))?;
+            let mut found = Vec::with_capacity(devices.len());
+            for device in devices {
+                let mut rows = query.query([device.0])?;
+                if let Some(row) = rows.next()? {
+                    found.push(device_now(row)?);
+                }
+            }
+            look.end()?;
+            Ok(found)
         };
-        rows.into_iter().map(now).collect()
+        self.database().read_mail(read).await
     }
 
     async fn device_forget(&self, device: DeviceId, generation: Generation, gone_since: Option<Timestamp>) -> Result<bool, StoreError> {
@@ -78,8 +64,42 @@ impl DeviceStore for SqliteStore {
     }
 }
 
-fn channel(tenant: &str, provider: &str, app: &str) -> Result<Channel, StoreError> {
-    Ok(Channel { tenant: TenantId(tenant.into()), provider: names::provider_of(provider)?, app: app.into() })
+fn recipients(connection: &Connection, mailbox: MailboxId, events: &[EventKey]) -> Result<Vec<Recipient>, Failure> {
+    let look = Look::begin(connection)?;
+    let mut devices = connection.prepare_cached(include_str!("queries/recipients.sql"))?;
+    let mut row_of = connection.prepare_cached("SELECT 1 FROM delivery WHERE mailbox_id = ?1 AND device_id = ?2 AND event_key = ?3")?;
+    let mut recipients = Vec::new();
+    let mut rows = devices.query([mailbox.0])?;
+    while let Some(row) = rows.next()? {
+        let device = DeviceId(row.get(0)?);
+        let mut known = Vec::new();
+        for event in events {
+            if row_of.exists(params![mailbox.0, device.0, event.0])? {
+                known.push(*event);
+            }
+        }
+        recipients.push(Recipient { device, generation: Generation(row.get(1)?), channel: channel(row, 2)?, known });
+    }
+    drop(rows);
+    look.end()?;
+    Ok(recipients)
+}
+
+fn device_now(row: &Row<'_>) -> Result<DeviceNow, Failure> {
+    Ok(DeviceNow {
+        device: DeviceId(row.get(0)?),
+        generation: Generation(row.get(1)?),
+        channel: channel(row, 2)?,
+        token: PushToken(row.get::<_, Arc<str>>(5)?.as_ref().into()),
+        last_activity: Timestamp(row.get(6)?),
+        cutoff: Duration::from_micros(u64::try_from(row.get::<_, i64>(7)?).unwrap_or(0)),
+    })
+}
+
+/// The channel whose tenant, provider and app stand from that column on.
+fn channel(row: &Row<'_>, column: usize) -> Result<Channel, Failure> {
+    let provider = row.get_ref(column + 1)?.as_str().map_err(rusqlite::Error::from)?;
+    Ok(Channel { tenant: TenantId(row.get(column)?), provider: names::provider_of(provider)?, app: row.get(column + 2)? })
 }
 
 /// What follows the removal of a device row in the same transaction: its PENDING rows die, and with the last device the watch ends.

@@ -1,5 +1,7 @@
 //! What SQLite's result codes mean for whoever called the store.
 
+use std::fmt;
+
 use postrider_actors::ports::StoreError;
 
 /// Where a call stood when it failed.
@@ -11,16 +13,33 @@ pub(super) enum Stage {
     Committing,
 }
 
+impl Stage {
+    /// What a call at that stage ends with that got no answer.
+    pub(super) fn unanswered(self, text: String) -> StoreError {
+        match self {
+            Self::Before => StoreError::Unavailable(text),
+            Self::Committing => StoreError::OutcomeUnknown(text),
+        }
+    }
+}
+
 /// Why a call failed inside.
 #[derive(Debug)]
 pub(super) enum Failure {
     Sql(sqlx::Error),
+    Sqlite(rusqlite::Error),
     Store(StoreError),
 }
 
 impl From<sqlx::Error> for Failure {
     fn from(error: sqlx::Error) -> Self {
         Self::Sql(error)
+    }
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
     }
 }
 
@@ -49,6 +68,11 @@ impl Failure {
         match self {
             Self::Store(error) => error,
             Self::Sql(error) => classify(&error, stage),
+            Self::Sqlite(rusqlite::Error::SqliteFailure(code, text)) => {
+                let text = text.unwrap_or_else(|| code.to_string());
+                by_code(code.extended_code, stage, &text)
+            }
+            Self::Sqlite(error) => unreadable(&error),
         }
     }
 }
@@ -64,18 +88,20 @@ fn classify(error: &sqlx::Error, stage: Stage) -> StoreError {
             std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => StoreError::Unusable(READONLY_TEXT.into()),
             _ => open(stage, error),
         },
-        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
-            StoreError::Unusable(format!("a row cannot be read, it may have been written by a newer version of the program ({error})"))
-        }
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => unreadable(error),
         _ => open(stage, error),
     }
+}
+
+fn unreadable(error: &dyn fmt::Display) -> StoreError {
+    StoreError::Unusable(format!("a row cannot be read, it may have been written by a newer version of the program ({error})"))
 }
 
 const FULL_TEXT: &str = "the disk is full: free some space beside the database file, nothing was lost";
 const READONLY_TEXT: &str =
     "the database file or its folder cannot be written: the service's user needs write access to both (SQLite keeps two files beside it)";
 
-fn by_code(code: i32, stage: Stage, error: &sqlx::Error) -> StoreError {
+fn by_code(code: i32, stage: Stage, error: &dyn fmt::Display) -> StoreError {
     match code & 0xff {
         FULL => StoreError::Unusable(FULL_TEXT.into()),
         READONLY | PERM | AUTH => StoreError::Unusable(READONLY_TEXT.into()),
@@ -96,7 +122,7 @@ fn by_code(code: i32, stage: Stage, error: &sqlx::Error) -> StoreError {
 }
 
 /// For failures that leave open what became of a COMMIT.
-fn open(stage: Stage, error: &sqlx::Error) -> StoreError {
+fn open(stage: Stage, error: &dyn fmt::Display) -> StoreError {
     match stage {
         Stage::Before => StoreError::Unavailable(error.to_string()),
         Stage::Committing => StoreError::OutcomeUnknown(error.to_string()),

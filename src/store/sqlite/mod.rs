@@ -1,6 +1,7 @@
 //! The embedded database: one file, one process that owns it, the same code path as a cluster of one node.
 //!
-//! One connection writes, a few read. What the mail path commits may lose its tail in a power failure (state and rows together, so that
+//! The mail path has connections of its own, whose calls are one hop each (`mail_path.rs`, `lane.rs`); all else goes through the common library. One writes
+//! at a time, a few read. What the mail path commits may lose its tail in a power failure (state and rows together, so that
 //! the mails are derived again); ownership, migrations and what people register are durable when the call returns.
 
 mod cluster;
@@ -8,14 +9,15 @@ mod connection;
 mod deliveries;
 mod devices;
 mod error;
+mod lane;
 mod lock;
 mod look;
+mod mail_path;
 mod mailboxes;
 mod migrate;
 mod registry;
 mod registry_devices;
 mod registry_mailboxes;
-mod rows;
 mod takeover;
 
 use std::fmt;
@@ -67,7 +69,7 @@ pub struct SqliteStore {
 
 struct Inner {
     path: PathBuf,
-    database: Database,
+    database: Arc<Database>,
     clock: Arc<dyn Clock>,
     ownership: Mutex<Ownership>,
 }
@@ -80,7 +82,7 @@ impl SqliteStore {
     /// `Unavailable` when another process holds the file's write lock for too long.
     pub async fn open(path: &Path, options: Options) -> Result<Self, StoreError> {
         make_private(path);
-        let database = Database::open(path, options.readers, options.max_pages).await?;
+        let database = Arc::new(Database::open(path, options.readers, options.max_pages).await?);
         let inner = Inner { path: path.to_owned(), database, clock: options.clock, ownership: Mutex::default() };
         let store = Self { inner: Arc::new(inner) };
         let version = store.schema_version().await?;
@@ -122,7 +124,7 @@ impl SqliteStore {
         self.inner.database.close().await;
     }
 
-    fn database(&self) -> &Database {
+    fn database(&self) -> &Arc<Database> {
         &self.inner.database
     }
 

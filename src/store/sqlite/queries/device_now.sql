@@ -1,5 +1,5 @@
--- Devices as they are at this moment. ?1: JSON list of device ids.
+-- A device as it is at this moment. ?1: device.
 SELECT device.device_id, device.generation, mailbox.tenant, device.provider, device.app, device.token, device.last_activity, device.cutoff
-FROM json_each(?1) AS wanted
-CROSS JOIN device ON device.device_id = wanted.value
+FROM device
 JOIN mailbox ON mailbox.mailbox_id = device.mailbox_id
+WHERE device.device_id = ?1
