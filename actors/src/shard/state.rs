@@ -161,6 +161,8 @@ impl Shard {
     pub fn step(&mut self, now: Monotonic, input: Input, settings: &Settings) -> Vec<Effect> {
         let mut effects = Vec::new();
         match input {
+            // It was ours, and a promotion lost the hand-over to us: another acts for it.
+            Input::Incoming { .. } if self.epoch.is_some() => return self.release(),
             Input::Incoming { ready } => self.incoming(now, ready, settings, &mut effects),
             Input::Owned(seen) => self.owned(now, seen, &mut effects),
             Input::Gone | Input::Given => return self.release(),

@@ -252,3 +252,9 @@ fn what_was_to_be_started_while_a_shard_is_held_is_started_if_it_stays() {
     assert_eq!(step(&mut shard, 2_600, Input::Kept), ["unhold", "turn 3?", "start 2 after 1"]);
     assert_eq!(turn(&mut shard, 2_800, 3), ["start 3"]);
 }
+
+#[test]
+fn a_shard_whose_hand_over_to_us_was_lost_with_the_tail_is_let_go_at_once() {
+    let mut shard = running(&[1]);
+    assert_eq!(step(&mut shard, 9_000, Input::Incoming { ready: true }), ["release"]);
+}

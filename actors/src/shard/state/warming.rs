@@ -56,9 +56,6 @@ impl Warming {
 
 impl Shard {
     pub(super) fn incoming(&mut self, now: Monotonic, ready: bool, settings: &Settings, effects: &mut Vec<Effect>) {
-        if self.epoch.is_some() {
-            return;
-        }
         if self.warming.until == Monotonic::NEVER {
             self.warming.until = now + settings.warm_up;
             self.again = true;

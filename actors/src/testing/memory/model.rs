@@ -240,9 +240,10 @@ impl Model {
         }
     }
 
+    /// A number that no row had before, nor one of the rows that a promotion lost: it carries the timeline.
     pub(super) fn next_id(&mut self) -> i64 {
         self.last_id += 1;
-        self.last_id
+        Fence::new(self.database.timeline, self.last_id).0
     }
 
     /// Whether the session is one that may act: known, and neither replaced, judged nor gone.

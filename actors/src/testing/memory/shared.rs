@@ -20,12 +20,15 @@ pub(super) fn check(model: &Model) -> Result<(), StoreError> {
 pub(super) fn join(model: &mut Model, join: &Join, now: Timestamp) -> Result<Joined, StoreError> {
     check(model)?;
     model.accepted = model.database.clone();
-    if let Some(row) = model.nodes.get(&join.node)
-        && !matches!(row.state, NodeState::Left | NodeState::Bad)
-        && row.session != join.session
-        && join.replaces != Some((row.session, row.hb_seq))
-    {
-        return Ok(Joined::Occupied { session: row.session, hb_seq: row.hb_seq });
+    if let Some(row) = model.nodes.get(&join.node) {
+        let over = matches!(row.state, NodeState::Left | NodeState::Bad);
+        // A session joins once: a request that the network held back neither sets it back nor brings it back.
+        if row.session == join.session && !over {
+            return Ok(Joined::Done { history: model.database.clone(), now, manner: Manner::Shared });
+        }
+        if row.session == join.session || (!over && join.replaces != Some((row.session, row.hb_seq))) {
+            return Ok(Joined::Occupied { session: row.session, hb_seq: row.hb_seq });
+        }
     }
     model.nodes.insert(join.node.clone(), node_row(join, NodeState::Joining, now));
     Ok(Joined::Done { history: model.database.clone(), now, manner: Manner::Shared })
