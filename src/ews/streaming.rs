@@ -39,13 +39,15 @@ pub struct GroupStream {
     flowing: bool,
     /// Whether a stream was opened before: then joins were waited for while it ran.
     opened_before: bool,
+    /// The stream that the next one replaces; the server moves its subscriptions over, so that nobody is without a stream meanwhile.
+    former: Option<reqwest::Response>,
 }
 
 impl GroupStream {
     /// Makes the stream of a group that was just opened.
     #[must_use]
     pub fn new(watching: Arc<Watching>, group: GroupId, changed: Arc<Notify>) -> Self {
-        Self { watching, group, changed, failures: 0, answered_otherwise: 0, flowing: false, opened_before: false }
+        Self { watching, group, changed, failures: 0, answered_otherwise: 0, flowing: false, opened_before: false, former: None }
     }
 
     /// Runs until the group has no members or the mail source is stopped.
@@ -91,6 +93,7 @@ impl GroupStream {
 
     /// Opens the stream and reads it to its end.
     async fn once(&mut self, snapshot: &Snapshot) -> Ended {
+        let former = self.former.take();
         let budget = self.watching.client.budget(&snapshot.key.tenant, &snapshot.key.endpoint);
         if let Some(left) = budget.silence() {
             return Ended::Failed(EwsError::Silence(left));
@@ -100,7 +103,9 @@ impl GroupStream {
             Err(error) => return Ended::Failed(error),
         };
         let minutes = self.watching.client.settings().stream_minutes;
-        match open(&self.watching, snapshot, &snapshot.subscriptions, minutes).await {
+        let opened = open(&self.watching, snapshot, &snapshot.subscriptions, minutes).await;
+        drop(former);
+        match opened {
             Ok(response) => self.read(snapshot, response).await,
             Err(EwsError::Fault(fault)) => {
                 self.heed(snapshot, &StreamEnvelope { fault: Some(fault), closed: true, ..StreamEnvelope::default() })
@@ -140,7 +145,10 @@ impl GroupStream {
                     drop(groups);
                     continue;
                 }
-                () = joins.due() => return Ended::Reopen(StreamEnd::Regrouped),
+                () = joins.due() => {
+                    self.former = Some(response);
+                    return Ended::Reopen(StreamEnd::Regrouped);
+                }
             };
             // An envelope that has begun must end within the time of silence, however slowly its bytes come.
             if !splitter.unfinished() {
@@ -269,6 +277,8 @@ impl GroupStream {
             self.failures = 0;
         }
         let error = match ended {
+            // Members joined: that is no failure, however often they do.
+            Ended::Reopen(StreamEnd::Regrouped) => return,
             Ended::Reopen(_) => {
                 self.failures += u32::from(lasted < GOOD_AFTER);
                 if self.failures > EARLY_ENDS {
