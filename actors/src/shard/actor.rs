@@ -188,8 +188,12 @@ impl State {
             let _room = context.looks.acquire().await;
             let (cluster, authority) = (&context.ports.cluster, Authority { fence: epoch, session });
             let answer = if again { cluster.shard_reload(shard, authority).await } else { cluster.shard_adopt(shard, authority).await };
-            if let Err(error) = &answer {
-                tracing::warn!(%shard, %error, "a shard could not be read; asked again");
+            match &answer {
+                Err(error) => tracing::warn!(%shard, %error, "a shard could not be read; asked again"),
+                Ok(Some(rows)) => {
+                    tracing::debug!(%shard, epoch = epoch.0, session = session.0, mailboxes = rows.mailboxes.len(), "adopted");
+                }
+                Ok(None) => {}
             }
             Message::Step(Input::Rows(epoch, answer))
         });
