@@ -3,8 +3,10 @@
 mod names;
 pub mod postgres;
 pub mod sqlite;
+pub mod transfer;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use postrider_actors::ports::{Clock, ClusterStore, DeliveryStore, DeviceStore, MailboxStore, RegistryStore, StoreError};
@@ -90,6 +92,26 @@ impl Store {
             Kind::Sqlite(store) => store.schema_version().await,
             Kind::Postgres(store) => store.schema_version().await,
         }
+    }
+
+    /// Takes over all of an embedded database that no node works on, keys and audit trail included, into an empty PostgreSQL database: everything or nothing. The file
+    /// stays as it is, but pushes nothing from then on. `told` hears how many rows of a table went so far.
+    ///
+    /// # Errors
+    /// `Unusable`, with what to do about it.
+    pub async fn take_over(
+        &self,
+        file: &Path,
+        clock: Arc<dyn Clock>,
+        told: &(dyn Fn(&'static str, u64) + Send + Sync),
+    ) -> Result<transfer::Transferred, StoreError> {
+        let Kind::Postgres(store) = &self.kind else {
+            return Err(StoreError::Unusable("only a PostgreSQL database takes an embedded one over: name it in store.url".into()));
+        };
+        let export = sqlite::export::Export::open(file, Options::new(clock)).await?;
+        let transferred = postgres::import::import(store, &export, told).await?;
+        export.retire().await?;
+        Ok(transferred)
     }
 
     /// Closes its connections.

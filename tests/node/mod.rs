@@ -13,6 +13,7 @@ use postrider_loadtest::driver::{Caller, Driver};
 use postrider_loadtest::fleet::{Fleet, FleetMix};
 use postrider_loadtest::ledger::Verdict;
 use postrider_loadtest::simulators::{Options, Simulators};
+use postrider_loadtest::world::MailSpec;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use tempfile::TempDir;
@@ -127,6 +128,11 @@ impl World {
     pub async fn delivered(&self, mails: u64) {
         let enough = async || self.simulators.ledger().snapshot().mails >= mails;
         assert!(until(SOON, enough).await, "{:?}", self.simulators.ledger().snapshot());
+    }
+
+    /// One mail for one user.
+    pub fn deliver(&self, user: &str) {
+        self.simulators.world().deliver(user, MailSpec::new("Ann Baker", "One more", "It is for you.")).expect("the mailbox is there");
     }
 
     /// The books, closed when nothing is outstanding.

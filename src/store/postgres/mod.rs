@@ -12,6 +12,7 @@ mod devices;
 mod error;
 mod hand_over;
 mod hosts;
+pub(in crate::store) mod import;
 mod look;
 mod mailboxes;
 mod membership;

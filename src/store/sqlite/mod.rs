@@ -9,6 +9,7 @@ mod connection;
 mod deliveries;
 mod devices;
 mod error;
+pub(in crate::store) mod export;
 mod lane;
 mod lock;
 mod look;
