@@ -14,6 +14,8 @@ use super::{SOON, until};
 
 /// So much of what a process says is kept.
 const LOG_BYTES: usize = 1 << 20;
+/// What nodes say of their authority is kept whatever else they say.
+pub const ADOPTED: &str = ": adopted ";
 const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A command of the product.
@@ -61,7 +63,8 @@ impl Process {
             while lines.read_line(&mut line).is_ok_and(|read| read > 0) {
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 // The test's own looking would drown what happens.
-                if kept.len() < LOG_BYTES && !line.contains("postrider::audit: admin call") {
+                let wanted = kept.len() < LOG_BYTES && !line.contains("postrider::audit: admin call");
+                if wanted || line.contains(ADOPTED) {
                     kept.push_str(&line);
                 }
                 line.clear();
@@ -152,7 +155,12 @@ impl Process {
 
     /// Waits until it ended by itself: its exit code, and all that it said.
     pub async fn ended(&mut self) -> (Option<i32>, String) {
-        let ended = until(SOON, async || self.has_ended()).await;
+        self.ended_within(SOON).await
+    }
+
+    /// The same where it may take longer.
+    pub async fn ended_within(&mut self, deadline: std::time::Duration) -> (Option<i32>, String) {
+        let ended = until(deadline, async || self.has_ended()).await;
         assert!(ended, "it does not end:\n{}", self.log());
         if let Some(reader) = self.reader.take() {
             reader.join().expect("reading does not panic");

@@ -149,6 +149,11 @@ impl Server {
         self.shared.subscriptions.len()
     }
 
+    /// Subscriptions that were made so far.
+    pub fn subscriptions_made(&self) -> u64 {
+        self.shared.subscriptions.made()
+    }
+
     /// Streaming connections that are open.
     pub fn streams(&self) -> usize {
         self.shared.streams.load(Ordering::Relaxed)

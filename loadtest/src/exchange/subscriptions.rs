@@ -312,6 +312,11 @@ impl Subscriptions {
         &self.coverage
     }
 
+    /// How many were made so far.
+    pub(super) fn made(&self) -> u64 {
+        self.lock().made
+    }
+
     /// How many are live.
     pub(super) fn len(&self) -> usize {
         self.lock().by_id.len()
