@@ -146,7 +146,6 @@ impl Control for Late {
 
 #[cfg(test)]
 mod tests {
-    use postrider_actors::ports::ClusterStore as _;
     use postrider_actors::ports::cluster_store::Features;
     use postrider_actors::testing::world::World;
 
@@ -189,8 +188,8 @@ mod tests {
         assert!(began.elapsed() >= Duration::from_secs(7), "{:?}", began.elapsed());
         sessions.dedup();
         assert_eq!(sessions.len(), 3, "a new session each time");
-        assert!(world.store.drain(&NodeId("a".into())).await.expect("the database answers"));
-        assert_eq!(over.await.expect("it does not panic"), Ended::Drained);
+        assert!(!over.is_finished(), "the lives go on");
+        over.abort();
     }
 
     #[tokio::test(start_paused = true)]
