@@ -12,14 +12,11 @@ pub struct SystemClock {
     offset: AtomicI64,
 }
 
-impl SystemClock {
-    /// Notes what the database's clock showed just now; from here on [`Clock::now`] follows it.
-    pub fn correct(&self, database: Timestamp) {
+impl Clock for SystemClock {
+    fn correct(&self, database: Timestamp) {
         self.offset.store(database.0.saturating_sub(machine_now()), Ordering::Relaxed);
     }
-}
 
-impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp(machine_now().saturating_add(self.offset.load(Ordering::Relaxed)))
     }
@@ -33,4 +30,21 @@ impl Clock for SystemClock {
 fn machine_now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_wall_clock_follows_the_database_and_ownership_s_clock_does_not() {
+        let clock = SystemClock::default();
+        let (database, before) = (clock.now() + Duration::from_secs(3_600), clock.monotonic());
+        clock.correct(database);
+        let ahead = clock.now().0 - database.0;
+        assert!((0..60_000_000).contains(&ahead), "{ahead}");
+        assert!(clock.monotonic().since(before) < Duration::from_secs(60));
+    }
 }

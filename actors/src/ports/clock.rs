@@ -9,4 +9,8 @@ pub trait Clock: Send + Sync + 'static {
 
     /// The monotonic clock, suspend included.
     fn monotonic(&self) -> Monotonic;
+
+    /// Notes what a shared database's clock showed just now, so that all of its nodes agree on expiries and retries; [`Clock::now`] follows it from
+    /// here on. Ownership never reads it. A clock that is the database's own ignores it.
+    fn correct(&self, _database: Timestamp) {}
 }

@@ -18,7 +18,12 @@ pub(super) async fn join(connection: &mut PgConnection, join: &Join) -> Result<J
     let query = sqlx::query_as::<_, (i64, String, i64)>("SELECT session, state, hb_seq FROM node WHERE node_id = $1 FOR UPDATE");
     if let Some((session, state, hb_seq)) = query.bind(&*join.node.0).fetch_optional(&mut *connection).await? {
         let (session, over) = (Session(session), matches!(&*state, "LEFT" | "BAD"));
-        if !over && session != join.session && join.replaces != Some((session, hb_seq)) {
+        // A session joins once: a request that the network held back neither sets it back nor brings it back.
+        if session == join.session && !over {
+            let (now,) = sqlx::query_as::<_, (i64,)>("SELECT now_micros()").fetch_one(&mut *connection).await?;
+            return Ok(Joined::Done { history: cluster.history, now: Timestamp(now), manner: Manner::Shared });
+        }
+        if session == join.session || (!over && join.replaces != Some((session, hb_seq))) {
             return Ok(Joined::Occupied { session, hb_seq });
         }
     }

@@ -7,6 +7,7 @@ macro_rules! conformance {
     (shared: $fixture:expr) => {
         $crate::conformance!(@clauses $fixture, shared:
             joining_owns_nothing,
+            a_late_request_to_join_changes_nothing,
             a_namesake_is_replaced_where_it_stood_still,
             a_namesake_that_left_is_replaced_at_once,
             leadership_is_taken_as_it_was_seen,

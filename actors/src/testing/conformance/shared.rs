@@ -56,6 +56,19 @@ async fn move_planned(store: &impl super::Store) -> Fence {
     shard_of(&seen, FIRST).epoch
 }
 
+/// A request to join that the network held back neither sets a living session back nor brings one back that is over.
+pub async fn a_late_request_to_join_changes_nothing(f: &impl Fixture) {
+    let store = f.store().await;
+    member(&store, A, 1).await;
+    let before = beat(&store, A, 1).await.unwrap();
+    assert!(matches!(store.join(&named(A, 1)).await.unwrap(), Joined::Done { .. }));
+    let after = beat(&store, A, 1).await.unwrap();
+    assert_eq!((after.hb_seq, after.state), (before.hb_seq + 1, NodeState::Good));
+    store.leave(&id(A), Session(1)).await.unwrap();
+    assert!(matches!(store.join(&named(A, 1)).await.unwrap(), Joined::Occupied { .. }));
+    assert_eq!(beat(&store, A, 1).await, None);
+}
+
 /// Joining owns nothing; entering makes a node GOOD, once and again.
 pub async fn joining_owns_nothing(f: &impl Fixture) {
     let store = f.store().await;
