@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::ids::{Fence, Session, ShardId};
 use crate::mailbox::state::Input as MailboxInput;
 use crate::ports::StoreError;
-use crate::ports::cluster_store::{Beat, Incoming, Join, Joined, Manner, ShardSeen};
+use crate::ports::cluster_store::{Beat, Incoming, Join, Joined, ShardSeen};
 use crate::shard::actor::{Begin as BeginShard, Keeper};
 use crate::shard::directory::Directory;
 use crate::shard::message::Message as ToShard;
@@ -165,10 +165,7 @@ impl State {
         let context = self.begin.context.clone();
         if let Input::Beaten(_, answer) = &input {
             self.tell_beat(answer);
-            let shared = self.machine.membership().is_some_and(|membership| membership.manner == Manner::Shared);
-            if let (true, Ok(Some(beat))) = (shared, answer) {
-                context.ports.clock.correct(beat.now);
-            }
+            answer.iter().flatten().filter(|_| self.machine.shares()).for_each(|beat| context.ports.clock.correct(beat.now));
         }
         let now = context.ports.clock.monotonic();
         for effect in self.machine.step(now, input, &context.settings) {

@@ -67,7 +67,7 @@ async fn receive(connection: &mut PgConnection, plan: &PlanCommit) -> Result<boo
     Ok(leads && receivers.into_iter().all(|session| state(session) == Some("GOOD")))
 }
 
-/// Whether every shard of the plan still has the epoch that was seen; locks them, and those that were to go to a victim, in order.
+/// Whether every shard of the plan still has the epoch that was seen, and nobody if that was presumed; locks them, and those that were to go to a victim, in order.
 async fn unchanged(connection: &mut PgConnection, plan: &PlanCommit) -> Result<bool, Failure> {
     let planned: Vec<(ShardId, Fence)> = plan
         .assigns
@@ -77,13 +77,15 @@ async fn unchanged(connection: &mut PgConnection, plan: &PlanCommit) -> Result<b
         .collect();
     let shards: Vec<i32> = planned.iter().map(|(shard, _)| number_of(*shard)).collect();
     let victims: Vec<i64> = plan.victims.iter().map(|victim| victim.session.0).collect();
-    let query = sqlx::query_as::<_, (i32, i64)>(
-        "SELECT shard_id, epoch FROM shard WHERE shard_id = ANY ($1) OR target_session = ANY ($2) ORDER BY shard_id FOR UPDATE",
+    let query = sqlx::query_as::<_, (i32, i64, i64)>(
+        "SELECT shard_id, epoch, users::bigint FROM shard WHERE shard_id = ANY ($1) OR target_session = ANY ($2) ORDER BY shard_id FOR UPDATE",
     );
     let found = query.bind(shards).bind(victims).fetch_all(connection).await?;
     // In order, because they are.
-    let epoch = |shard: ShardId| found.binary_search_by_key(&number_of(shard), |row| row.0).ok().map(|place| found[place].1);
-    Ok(planned.into_iter().all(|(shard, seen)| epoch(shard) == Some(seen.0)))
+    let row = |shard: ShardId| found.binary_search_by_key(&number_of(shard), |row| row.0).ok().map(|place| found[place]);
+    let filled = |shard: ShardId| row(shard).is_some_and(|(_, _, users)| users > 0);
+    Ok(planned.into_iter().all(|(shard, seen)| row(shard).is_some_and(|(_, epoch, _)| epoch == seen.0))
+        && !plan.assigns.iter().any(|assign| assign.presumes_empty() && filled(assign.shard)))
 }
 
 /// Writes down where shards are to go.

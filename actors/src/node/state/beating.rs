@@ -84,7 +84,9 @@ impl Node {
         }
     }
 
-    fn shares(&self) -> bool {
+    /// Whether the database is one that many nodes share.
+    #[must_use]
+    pub fn shares(&self) -> bool {
         self.membership.as_ref().is_some_and(|membership| membership.manner == Manner::Shared)
     }
 

@@ -72,6 +72,14 @@ pub struct Assign {
     pub reason: Reason,
 }
 
+impl Assign {
+    /// Whether it takes a shard from a living owner without a hand-over, because nobody was in it; then nobody may be in it when it is committed.
+    #[must_use]
+    pub fn presumes_empty(&self) -> bool {
+        matches!(self.reason, Reason::Rebalance | Reason::Drain | Reason::Ineligible)
+    }
+}
+
 /// A planned move that begins, or ends without having happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retarget {
@@ -86,7 +94,8 @@ pub struct Retarget {
 }
 
 /// What a leader wants done, all or nothing. It is refused (`None`) unless the leader still leads at `assign_ver`, every victim is JOINING, GOOD or DRAINING and
-/// still at its heartbeat, every shard still has its epoch, and every receiver is GOOD.
+/// still at its heartbeat, every shard still has its epoch, every receiver is GOOD, and no shard that was to be taken from a living owner because it
+/// was empty has got a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanCommit {
     /// Who leads.

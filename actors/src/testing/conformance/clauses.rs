@@ -26,6 +26,7 @@ macro_rules! conformance {
             accepting_the_same_database_pauses_nothing);
         $crate::conformance!(@clauses $fixture, shared_mail:
             a_stale_batch_and_an_adoption_exclude_each_other,
+            a_shard_that_filled_meanwhile_is_not_taken,
             a_mailbox_removed_during_adoption_is_seen,
             watched_mailboxes_are_counted,
             one_token_registered_everywhere_belongs_to_one);

@@ -1,9 +1,10 @@
 //! Clauses of a database that many nodes share, where owners change while mail comes and users come and go.
 
 use super::Fixture;
-use super::members::{give, member, shard_of, view};
+use super::members::{give, lead, member, plan, shard_of, view};
 use super::world::{ANNA, START, World, device, phone, register, tenant};
 use crate::ids::{Authority, Session, Smtp};
+use crate::ports::cluster_store::{Assign, PlanCommit, Reason};
 use crate::ports::{ClusterStore as _, DeviceStore as _, MailboxStore as _, RegistryStore as _};
 
 /// Contract (4), both orders at once: a batch of the former owner commits before the adoption returns, or not at all.
@@ -94,4 +95,21 @@ pub async fn one_token_registered_everywhere_belongs_to_one(f: &impl Fixture) {
         let counted: u32 = view(&world.store).await.shards.iter().map(|shard| shard.users).sum();
         assert_eq!((holders, counted), (1, 2), "round {round}: one of them, and anna");
     }
+}
+
+/// A shard that was empty when the plan was made is not taken from its living owner once it has a mailbox.
+pub async fn a_shard_that_filled_meanwhile_is_not_taken(f: &impl Fixture) {
+    let store = f.store().await;
+    member(&store, "a", 1).await;
+    member(&store, "b", 2).await;
+    lead(&store, 1).await;
+    let (_, shard) = register(&store, ANNA, "phone", "t", START).await;
+    give(&store, 1, shard, 1).await;
+    let seen = view(&store).await;
+    let taken = |reason| Assign { shard, epoch: shard_of(&seen, shard).epoch, to: Some(Session(2)), reason };
+    for reason in [Reason::Rebalance, Reason::Drain, Reason::Ineligible] {
+        assert_eq!(store.plan_commit(&PlanCommit { assigns: vec![taken(reason)], ..plan(&seen, 1) }).await.unwrap(), None);
+    }
+    store.device_remove(&tenant(), &Smtp::new(ANNA), "phone").await.unwrap().unwrap();
+    assert!(store.plan_commit(&PlanCommit { assigns: vec![taken(Reason::Rebalance)], ..plan(&seen, 1) }).await.unwrap().is_some());
 }

@@ -86,6 +86,7 @@ pub(super) fn plan_commit(model: &mut Model, plan: &PlanCommit, now: Timestamp) 
             model.nodes.values().any(|row| row.session == victim.session && row.hb_seq == victim.hb_seq && live(row.state))
         })
         && plan.assigns.iter().all(|assign| model.shards.get(&assign.shard).is_some_and(|row| row.epoch == assign.epoch))
+        && plan.assigns.iter().all(|assign| !assign.presumes_empty() || users(model, assign.shard) == 0)
         && plan.retargets.iter().all(|move_| model.shards.get(&move_.shard).is_some_and(|row| row.epoch == move_.epoch))
         && plan.assigns.iter().all(|assign| good(assign.to) && assign.to.is_none_or(|to| !victims.contains(&to)))
         && plan.retargets.iter().all(|move_| good(move_.target) && move_.target.is_none_or(|to| !victims.contains(&to)));
