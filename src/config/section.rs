@@ -4,7 +4,7 @@ use super::setting::{Context, Setting};
 
 /// Declares a struct that is a section of the configuration.
 ///
-/// ```ignore
+/// ```text
 /// section! {
 ///     /// What the section is for (Markdown; stands in the reference).
 ///     pub struct Example {
