@@ -193,6 +193,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_life_that_follows_another_watches_what_is_its_own_as_the_first_did() {
+        let world = World::cluster(4);
+        world.register("ada@example.com", "phone").await;
+        let (mut lives, control) = begin(&world).await;
+        let over = tokio::spawn(async move { lives.ended().await });
+        for life in 1..=2 {
+            world.until("it watches the mailbox", || control.node().mailboxes[3] == 1).await;
+            drop(world.mail.deliver("ada@example.com"));
+            world.push.until_accepted(life).await;
+            judge(&world);
+            world.until("it is over", || control.node().state != NodeState::Good).await;
+        }
+        over.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn on_an_embedded_database_whoever_took_it_over_keeps_it() {
         let world = World::new();
         let (mut lives, control) = begin(&world).await;

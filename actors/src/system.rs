@@ -66,6 +66,7 @@ impl System {
     /// # Errors
     /// When the root actor cannot be started, which is a bug.
     pub async fn start(ports: Ports, settings: Settings, identity: Identity, directory: Arc<Directory>) -> Result<Self, SpawnErr> {
+        directory.begin();
         let context = Context::new(ports, settings);
         let standing = Arc::new(watch::Sender::new(Standing { state: NodeState::Joining, shards: 0, ended: None }));
         let join = Join {

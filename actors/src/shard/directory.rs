@@ -69,7 +69,12 @@ impl Directory {
         self.look().tell_all(input);
     }
 
-    /// Tells all actors, and all that are entered from here on, that no collections begin any more.
+    /// A node begins: what is entered from here on works, though a former life of the node drained before it ended.
+    pub fn begin(&self) {
+        self.change().draining = false;
+    }
+
+    /// Tells all actors, and all that are entered until the next life of the node, that no collections begin any more.
     pub fn drain(&self) {
         let mut entered = self.change();
         entered.draining = true;
