@@ -6,6 +6,8 @@
 mod away;
 #[path = "store_postgres/fixture.rs"]
 mod fixture;
+#[path = "store_postgres/locks.rs"]
+mod locks;
 mod postgres;
 #[path = "store_postgres/refusals.rs"]
 mod refusals;

@@ -55,12 +55,13 @@ async fn judge(connection: &mut PgConnection, plan: &PlanCommit) -> Result<bool,
     Ok(judged == plan.victims.len() as u64)
 }
 
-/// Whether the leader is alive and all receivers are GOOD; they stay so until the transaction ends. Victims of this plan are BAD by now.
+/// Whether the leader is alive and all receivers are GOOD; they stay so until the transaction ends, because ownership is locked (see [`super::membership::drain`]).
+/// Victims of this plan are BAD by now.
 async fn receive(connection: &mut PgConnection, plan: &PlanCommit) -> Result<bool, Failure> {
     let assigned = plan.assigns.iter().filter_map(|change| change.to);
     let receivers: BTreeSet<Session> = assigned.chain(plan.retargets.iter().filter_map(|planned| planned.target)).collect();
     let asked: BTreeSet<i64> = receivers.iter().chain([&plan.by]).map(|session| session.0).collect();
-    let query = sqlx::query_as::<_, (i64, String)>("SELECT session, state FROM node WHERE session = ANY ($1) ORDER BY node_id FOR SHARE");
+    let query = sqlx::query_as::<_, (i64, String)>("SELECT session, state FROM node WHERE session = ANY ($1)");
     let found = query.bind(asked.into_iter().collect::<Vec<_>>()).fetch_all(connection).await?;
     let state = |session: Session| found.iter().find(|(found, _)| *found == session.0).map(|(_, state)| state.as_str());
     let leads = matches!(state(plan.by), Some("GOOD" | "DRAINING"));
@@ -78,7 +79,7 @@ async fn unchanged(connection: &mut PgConnection, plan: &PlanCommit) -> Result<b
     let shards: Vec<i32> = planned.iter().map(|(shard, _)| number_of(*shard)).collect();
     let victims: Vec<i64> = plan.victims.iter().map(|victim| victim.session.0).collect();
     let query = sqlx::query_as::<_, (i32, i64, i64)>(
-        "SELECT shard_id, epoch, users::bigint FROM shard WHERE shard_id = ANY ($1) OR target_session = ANY ($2) ORDER BY shard_id FOR UPDATE",
+        "SELECT shard_id, epoch, users::bigint FROM shard WHERE shard_id = ANY ($1) OR target_session = ANY ($2) ORDER BY shard_id FOR NO KEY UPDATE",
     );
     let found = query.bind(shards).bind(victims).fetch_all(connection).await?;
     // In order, because they are.

@@ -23,7 +23,7 @@ pub(super) async fn hand_over(
     session: Session,
     shards: &[(ShardId, Fence)],
 ) -> Result<Vec<ShardId>, Failure> {
-    // No owner, epoch or target changes from here on.
+    // No owner, epoch, target or state of a node changes from here on.
     let cluster = Cluster::lock(connection).await?;
     if !alive(connection, session).await? {
         return Ok(Vec::new());
@@ -31,8 +31,7 @@ pub(super) async fn hand_over(
     let numbers: Vec<i32> = shards.iter().map(|(shard, _)| number_of(*shard)).collect();
     let epochs: Vec<i64> = shards.iter().map(|(_, epoch)| epoch.0).collect();
     let query = sqlx::query_as::<_, (i64,)>(
-        "SELECT session FROM node WHERE state = 'GOOD' AND session IN (SELECT target_session FROM shard WHERE shard_id = ANY ($1)) \
-         ORDER BY node_id FOR SHARE",
+        "SELECT session FROM node WHERE state = 'GOOD' AND session IN (SELECT target_session FROM shard WHERE shard_id = ANY ($1))",
     );
     let good: Vec<i64> = query.bind(&numbers).fetch_all(&mut *connection).await?.into_iter().map(|(session,)| session).collect();
     let query = sqlx::query_as::<_, (i32, i64)>(include_str!("queries/hand_over.sql"));

@@ -1,5 +1,7 @@
 //! Joining, beating, draining and leaving.
 
+use std::time::Duration;
+
 use postrider_actors::ids::{Fence, NodeId, Session};
 use postrider_actors::ports::StoreError;
 use postrider_actors::ports::cluster_store::{Beat, History, Incoming, Join, Joined, Manner, Reason, ShardSeen, Target};
@@ -12,6 +14,9 @@ use super::error::{Failure, Remedy};
 use super::ownership::{Change, Cluster, assign, refuse_other};
 use super::{PostgresStore, pulse, shard_of};
 use crate::telemetry::metrics::Statement;
+
+/// How long the row of a node that left, or was judged, is shown.
+const FORMER_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 pub(super) async fn join(connection: &mut PgConnection, join: &Join) -> Result<Joined, Failure> {
     let cluster = Cluster::lock(connection).await?;
@@ -31,8 +36,19 @@ pub(super) async fn join(connection: &mut PgConnection, join: &Join) -> Result<J
     let query = query.bind(&*join.node.0).bind(join.session.0).bind(i64::from(join.weight)).bind(i64::from(join.max_users));
     let query = query.bind(join.features.to_string()).bind(&*join.version).bind(&*join.addr);
     let (now,) = query.fetch_one(&mut *connection).await?;
+    forget_former(connection).await?;
     cluster.record(connection).await?;
     Ok(Joined::Done { history: cluster.history, now: Timestamp(now), manner: Manner::Shared })
+}
+
+/// Removes the rows of nodes that are over for long: where every process has a name of its own there would be more and more of them, and everybody reads them all.
+async fn forget_former(connection: &mut PgConnection) -> Result<(), Failure> {
+    let query = sqlx::query(
+        "DELETE FROM node WHERE state IN ('LEFT', 'BAD') AND hb_at < now_micros() - $1 \
+         AND NOT EXISTS (SELECT 1 FROM shard WHERE owner_session = session OR target_session = session)",
+    );
+    query.bind(i64::try_from(FORMER_KEPT.as_micros()).unwrap_or(i64::MAX)).execute(connection).await?;
+    Ok(())
 }
 
 pub(super) async fn enter(connection: &mut PgConnection, node: &NodeId, session: Session) -> Result<bool, Failure> {
@@ -120,7 +136,10 @@ impl PostgresStore {
     }
 }
 
+/// Under the lock of ownership, as every change of a node's state but its becoming GOOD: whoever changes ownership need not lock the rows of nodes for what it
+/// read of them to stay true, and no heartbeat ever waits for it.
 pub(super) async fn drain(connection: &mut PgConnection, node: &NodeId) -> Result<bool, Failure> {
+    Cluster::lock(connection).await?;
     let query = sqlx::query("UPDATE node SET state = 'DRAINING' WHERE node_id = $1 AND state IN ('GOOD', 'DRAINING')");
     Ok(query.bind(&*node.0).execute(connection).await?.rows_affected() == 1)
 }
@@ -141,14 +160,14 @@ pub(super) async fn leave(connection: &mut PgConnection, node: &NodeId, session:
 
 /// The shards of a session, locked in order.
 pub(super) async fn owned(connection: &mut PgConnection, session: Session) -> Result<Vec<postrider_actors::ids::ShardId>, Failure> {
-    let query = sqlx::query_as::<_, (i32,)>("SELECT shard_id FROM shard WHERE owner_session = $1 ORDER BY shard_id FOR UPDATE");
+    let query = sqlx::query_as::<_, (i32,)>("SELECT shard_id FROM shard WHERE owner_session = $1 ORDER BY shard_id FOR NO KEY UPDATE");
     let rows = query.bind(session.0).fetch_all(connection).await?;
     Ok(rows.into_iter().map(|(shard,)| shard_of(shard)).collect())
 }
 
-/// Whether the session may act, its row kept as it is until the transaction ends.
+/// Whether the session may act; with ownership locked it stays so until the transaction ends. See [`drain`].
 pub(super) async fn alive(connection: &mut PgConnection, session: Session) -> Result<bool, Failure> {
-    let query = sqlx::query_as::<_, (i64,)>("SELECT session FROM node WHERE session = $1 AND state IN ('GOOD', 'DRAINING') FOR SHARE");
+    let query = sqlx::query_as::<_, (i64,)>("SELECT session FROM node WHERE session = $1 AND state IN ('GOOD', 'DRAINING')");
     Ok(query.bind(session.0).fetch_optional(connection).await?.is_some())
 }
 

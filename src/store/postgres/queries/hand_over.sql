@@ -7,4 +7,4 @@ WHERE shard.owner_session = $3
   AND shard.ready_session = shard.target_session      -- safety: only whoever warmed up receives
   AND shard.target_session = ANY ($4)                 -- safety: and is still there
 ORDER BY shard.shard_id
-FOR UPDATE OF shard
+FOR NO KEY UPDATE OF shard
