@@ -34,7 +34,7 @@ async fn backends(server: &Server, database: &str, where_: &str) -> Vec<i32> {
 }
 
 /// Waits until a statement of the database's users waits for a lock.
-async fn waiting(server: &Server, database: &str) -> i32 {
+pub async fn waiting(server: &Server, database: &str) -> i32 {
     let found = async {
         loop {
             if let Some(pid) = backends(server, database, "AND wait_event_type = 'Lock'").await.pop() {
@@ -45,7 +45,7 @@ async fn waiting(server: &Server, database: &str) -> i32 {
     tokio::time::timeout(SOON, found).await.expect("it waits for the lock")
 }
 
-fn database_of(store: &PostgresStore) -> String {
+pub fn database_of(store: &PostgresStore) -> String {
     url(store.name()).database
 }
 
@@ -184,4 +184,41 @@ async fn a_promoted_standby_is_found_with_its_new_timeline() {
     assert!(matches!((&refused, &again), (Err(_), Err(StoreError::Unavailable(text))) if text.contains("older")), "{again:?}");
     standby.start();
     beaten(&store, &node, 1).await;
+}
+
+#[tokio::test]
+async fn a_standby_that_is_promoted_beside_its_primary_is_followed_before_anybody_is_judged() {
+    let primary = Server::new();
+    let database = primary.database().await;
+    let first = open(&database).await;
+    member(&first, "a", 1).await;
+    first.close().await;
+    let standby = primary.standby("standby");
+    let both = format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}/{}", primary.port(), standby.port(), database.name);
+    let store = PostgresStore::open(&url(&both), options()).await.unwrap();
+    let node = NodeId("a".into());
+    assert_eq!(beaten(&store, &node, 1).await.history.timeline, 1);
+    standby.promote();
+    let followed = async { while beaten(&store, &node, 1).await.history.timeline < 2 {} };
+    tokio::time::timeout(SOON, followed).await.expect("it leaves the former primary, which still takes writes");
+    assert!(!store.enter(&NodeId("b".into()), Session(2)).await.unwrap(), "other calls go there too");
+    assert!(backends(&primary, &database.name, "AND state <> 'idle'").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_primary_that_takes_no_writes_for_a_while_is_waited_for() {
+    let server = Server::new();
+    let database = server.database().await;
+    let store = open(&database).await;
+    member(&store, "a", 1).await;
+    server.sql("postgres", "ALTER SYSTEM SET default_transaction_read_only = on").await;
+    server.stop();
+    server.start();
+    let mut refused = store.enter(&NodeId("a".into()), Session(1)).await;
+    if refused.is_ok() {
+        refused = store.enter(&NodeId("a".into()), Session(1)).await;
+    }
+    assert!(matches!(&refused, Err(StoreError::Unavailable(text)) if text.contains("takes no writes")), "{refused:?}");
+    let newcomer = PostgresStore::open(&url(&database.url), options()).await.map(drop);
+    assert!(matches!(&newcomer, Err(StoreError::Unusable(_))), "whoever never saw it take writes is told: {newcomer:?}");
 }

@@ -1,5 +1,7 @@
 //! Which of the configured hosts takes writes, and whether it is the database that it was before.
 
+mod others;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -70,6 +72,8 @@ struct Known {
     primary: Option<Primary>,
     /// The furthest history that this process saw: it never goes back behind it.
     furthest: Option<History>,
+    /// When the hosts that are not in use were asked last.
+    others_asked: Option<tokio::time::Instant>,
 }
 
 impl Hosts {
@@ -213,8 +217,13 @@ impl Hosts {
         };
         let texts: Vec<String> = refused.iter().map(text).collect();
         let text = format!("no database server of store.url can be used ({})", texts.join("; "));
-        // As long as one may come back by itself it is worth trying again.
-        let away = refused.iter().any(|(_, refusal)| matches!(refusal, Refusal::Away(_) | Refusal::Older));
+        // As long as one may come back by itself it is worth trying again; where one took writes before, a standby is about to.
+        let before = self.known().furthest.is_some();
+        let away = refused.iter().any(|(_, refusal)| match refusal {
+            Refusal::Away(_) | Refusal::Older => true,
+            Refusal::Standby => before,
+            Refusal::Wrong(_) => false,
+        });
         if away || refused.is_empty() { StoreError::Unavailable(text) } else { StoreError::Unusable(text) }
     }
 }
@@ -243,6 +252,8 @@ fn options(url: &PostgresUrl, host: &str, port: u16, password: Option<&Secret>, 
         ("default_transaction_isolation", "read committed"),
         ("synchronous_commit", "local"),
         ("jit", "off"),
+        // A client that takes nothing any more holds no locks for as long as the system would resend.
+        ("tcp_user_timeout", "10000"),
         ("tcp_keepalives_idle", "10"),
         ("tcp_keepalives_interval", "5"),
         ("tcp_keepalives_count", "3"),

@@ -52,7 +52,10 @@ impl Pulse {
         let mut line = self.line.lock().await;
         let held = line.held.take().filter(|held| held.generation == self.hosts.generation());
         let held = match held {
-            Some(held) => held,
+            Some(held) => {
+                self.hosts.look_at_others();
+                held
+            }
             None => {
                 let found = self.hosts.discover().await?;
                 let mut connection = found.connection;
