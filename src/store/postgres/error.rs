@@ -1,6 +1,7 @@
 //! What PostgreSQL's SQLSTATE codes mean for whoever called the store.
 
 use postrider_actors::ports::StoreError;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 /// Where a call stood when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +76,10 @@ impl Failure {
 fn classify(error: &sqlx::Error, stage: Stage) -> StoreError {
     match error {
         // An answer: whatever was sent was rolled back, unless the server died of it.
-        sqlx::Error::Database(database) => by_code(database.code().as_deref().unwrap_or_default(), database.message(), stage),
+        sqlx::Error::Database(database) => match database.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity) {
+            Some(PgSeverity::Panic) if stage == Stage::Committing => lost(database.message().to_owned(), stage),
+            _ => by_code(database.code().as_deref().unwrap_or_default(), database.message(), stage),
+        },
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
             StoreError::Unusable(format!("a row cannot be read, it may have been written by a newer version of the program ({error})"))
         }

@@ -33,6 +33,8 @@ pub(in crate::store) async fn import(store: &PostgresStore, export: &Export, tol
         let mut lease = store.pool().lease().await?;
         let connection = lease.connection();
         call::begin(connection).await?;
+        // What counts a million users at its end may take longer than a call of the mail path.
+        connection.execute("SET LOCAL statement_timeout = 0").await?;
         refuse_filled(connection).await?;
         let mut transferred = Transferred::default();
         for table in &TABLES {

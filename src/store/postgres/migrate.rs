@@ -27,8 +27,10 @@ pub(super) const NEWEST: i64 = FILES.len() as i64;
 
 /// Larger than any of our transactions: a migration may rewrite a table, or wait for another node's.
 const DEADLINE: Duration = Duration::from_secs(600);
-/// "Pstr": one migration at a time.
-const LOCK: &str = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(x'50737472'::int)";
+/// "Pstr": one migration at a time, waited for as long as it takes. A table, however, that others use is not: whoever waits to lock it makes all of them wait
+/// behind it, heartbeats too, so that is given up and the command is to be run again.
+const LOCK: &str = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(x'50737472'::int); \
+                    SET LOCAL lock_timeout = 1000";
 const VERSION_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_version (id int PRIMARY KEY CHECK (id = 1), version bigint NOT NULL, understood_from bigint NOT NULL)";
 
 /// The version of the schema in the database; 0 for an empty one.
