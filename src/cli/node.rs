@@ -7,23 +7,29 @@ use indicatif::{ProgressBar, ProgressStyle};
 use postrider_actors::ids::NodeId;
 use postrider_actors::ports::cluster_store::Depth;
 use postrider_actors::ports::{ClusterStore, StoreError};
+use postrider_actors::snapshot::NodeState;
 use serde_json::json;
 
 use super::exit::{Exit, Failure};
 use super::output::{self, OutputArgs};
 use super::{ConfigArgs, database};
-use crate::api::cluster::{Cluster, ClusterNode};
+use crate::api::cluster::Cluster;
 
 /// How often it is looked how far it is.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// What is said when there is no receiver.
+const NOBODY: &str =
+    "nobody can take its users over, because no other node is GOOD: start one, or stop this one, and its users wait until a node runs";
 
 /// Examples below `--help`.
 const EXAMPLES: &str = "\
 Examples:
   postrider node drain node-2 --wait && systemctl stop postrider@node-2
 
-A node that drains hands its users over, each to a node that watches them before they are let go, and takes no new ones. It stays DRAINING until its process is
-started again. The exit code is 1 if there is no such node that works, or if it is not empty in time.";
+A node that drains hands its users over, each to a node that watches them before they are let go, and takes no new ones. When it has none left its process ends.
+While no other node is GOOD nobody can take them over: it goes on serving them until one is started. The exit code is 1 if there is no such node that works, or if
+it is not empty in time.";
 
 /// The command's arguments.
 #[derive(Debug, clap::Args)]
@@ -87,22 +93,28 @@ async fn ask(store: &dyn ClusterStore, name: &str) -> anyhow::Result<()> {
 
 /// Says how far it is, or waits for it.
 async fn drain(store: &dyn ClusterStore, args: OutputArgs, name: &str, wait: Option<Duration>) -> anyhow::Result<Exit> {
+    let seen = look(store, name).await?;
     let Some(deadline) = wait else {
-        let left = node_of(store, name).await?.map_or(0, |node| node.users);
+        let Seen { left: Left { users, .. }, receivers } = seen;
         if args.json {
-            output::json(&json!({ "node": name, "state": "DRAINING", "users": left }));
+            output::json(&json!({ "node": name, "state": "DRAINING", "users": users, "receivers": receivers }));
         } else {
-            output::say(&format!("{name} drains; {left} users to hand over (--wait waits for it)"));
+            let nobody = if receivers == 0 && users > 0 { format!("; {NOBODY}") } else { String::new() };
+            output::say(&format!("{name} drains; {users} users to hand over (--wait waits for it){nobody}"));
         }
         return Ok(Exit::Done);
     };
     let bar = if args.json { ProgressBar::hidden() } else { bar() };
+    if seen.receivers == 0 && seen.left.users > 0 {
+        bar.suspend(|| eprintln!("{NOBODY}"));
+    }
     let begun = std::time::Instant::now();
     let emptied = tokio::time::timeout(deadline, emptied(store, name, &bar)).await;
     bar.finish_and_clear();
     let Ok(emptied) = emptied else {
-        let left = node_of(store, name).await?.map_or(0, |node| node.users);
-        let text = format!("{name} still has {left} users after {} s; it goes on draining", deadline.as_secs());
+        let Seen { left: Left { users, .. }, receivers } = look(store, name).await?;
+        let why = if receivers == 0 { format!(": {NOBODY}") } else { String::new() };
+        let text = format!("{name} still has {users} users after {} s; it goes on draining{why}", deadline.as_secs());
         return Err(Failure::error(Exit::Failed, text));
     };
     let handed = emptied?;
@@ -122,25 +134,44 @@ async fn emptied(store: &dyn ClusterStore, name: &str, bar: &ProgressBar) -> Res
     let mut most = 0;
     loop {
         looks.tick().await;
-        let node = match node_of(store, name).await {
-            Ok(node) => node,
+        let Seen { left: Left { users, shards }, receivers } = match look(store, name).await {
+            Ok(seen) => seen,
             Err(StoreError::Unusable(why)) => return Err(StoreError::Unusable(why)),
             Err(error) => {
                 bar.set_message(format!("the database does not answer: {error}"));
                 continue;
             }
         };
-        let Some(node) = node.filter(|node| node.shards > 0) else { return Ok(most) };
-        most = most.max(node.users);
+        if shards == 0 {
+            return Ok(most);
+        }
+        most = most.max(users);
         bar.set_length(most);
-        bar.set_position(most - node.users);
-        bar.set_message(format!("{} users in {} shards left", node.users, node.shards));
+        bar.set_position(most - users);
+        let nobody = if receivers == 0 { "; no other node is GOOD" } else { "" };
+        bar.set_message(format!("{users} users in {shards} shards left{nobody}"));
     }
 }
 
-async fn node_of(store: &dyn ClusterStore, name: &str) -> Result<Option<ClusterNode>, StoreError> {
-    let cluster = Cluster::of(&store.view(Depth::Shards).await?);
-    Ok(cluster.nodes.into_iter().find(|node| node.name == name))
+/// What a look at a draining node shows.
+struct Seen {
+    left: Left,
+    /// Nodes that may take users over.
+    receivers: usize,
+}
+
+/// What a node still owns.
+#[derive(Clone, Copy, Default)]
+struct Left {
+    users: u64,
+    shards: u32,
+}
+
+async fn look(store: &dyn ClusterStore, name: &str) -> Result<Seen, StoreError> {
+    let nodes = Cluster::of(&store.view(Depth::Shards).await?).nodes;
+    let receivers = nodes.iter().filter(|node| node.name != name && node.state == NodeState::Good.as_str()).count();
+    let left = nodes.iter().find(|node| node.name == name).map(|node| Left { users: node.users, shards: node.shards });
+    Ok(Seen { left: left.unwrap_or_default(), receivers })
 }
 
 fn bar() -> ProgressBar {
@@ -154,7 +185,6 @@ mod tests {
 
     use postrider_actors::ids::Session;
     use postrider_actors::ports::cluster_store::{Features, Join};
-    use postrider_actors::snapshot::NodeState;
     use postrider_actors::testing::memory::MemoryStore;
 
     use super::*;
@@ -187,7 +217,7 @@ mod tests {
         assert_eq!(drain(&store, QUIET, "a", None).await.unwrap(), Exit::Done);
         assert_eq!(store.view(Depth::Nodes).await.unwrap().nodes[0].state, NodeState::Draining);
         let late = drain(&store, QUIET, "a", Some(Duration::from_millis(1))).await.unwrap_err();
-        assert!(Exit::of(&late) == Exit::Failed && late.to_string().contains("goes on draining"), "{late}");
+        assert!(Exit::of(&late) == Exit::Failed && late.to_string().contains("goes on draining: nobody can take its users over"), "{late}");
         store.tamper(|model| model.shards.values_mut().for_each(|shard| shard.owner = None));
         assert_eq!(drain(&store, QUIET, "a", Some(Duration::from_secs(60))).await.unwrap(), Exit::Done);
     }

@@ -54,7 +54,7 @@ async fn node(config: Config) -> anyhow::Result<Exit> {
             Err(Failure::error(Exit::Failed, "another process took the database over; this one stopped acting at once"))
         }
         Stopped::Ended(Ended::Stopped) => Err(Failure::error(Exit::Failed, "the core ended by a bug; start the node again")),
-        Stopped::Ended(Ended::Unusable(why)) => Err(Failure::error(Exit::NotReachable, why)),
+        Stopped::Ended(Ended::Unusable(why)) => Err(Failure::error(Exit::Failed, why)),
     }
 }
 

@@ -33,6 +33,7 @@ fn beat(state: NodeState, timeline: u32, shards: &[(u16, i64)]) -> Beat {
         now: NOON,
         history: history(timeline),
         shards: shards.iter().map(seen).collect(),
+        users: shards.len() as u64,
         incoming: Vec::new(),
     }
 }
@@ -229,6 +230,15 @@ fn a_node_that_drains_ends_when_it_is_empty() {
     assert_eq!(script.beaten(2_000, NodeState::Draining, 1, &[]), [Effect::End(Ended::Drained)]);
     assert_eq!(script.node.state(), NodeState::Left);
     assert_eq!(script.node.due(), Monotonic::NEVER);
+}
+
+#[test]
+fn a_node_that_drains_waits_for_nobody_who_takes_shards_without_users() {
+    let mut script = Script::good();
+    let empty = Beat { users: 0, ..beat(NodeState::Draining, 1, &[(3, 5)]) };
+    let good = Beat { state: NodeState::Good, ..empty.clone() };
+    assert_eq!(names(&script.at(1_000, Input::Beaten(Monotonic(1_000_000), Ok(Some(good))))), ["shards", "open"]);
+    assert_eq!(script.at(2_000, Input::Beaten(Monotonic(2_000_000), Ok(Some(empty)))), [Effect::End(Ended::Drained)]);
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl System {
         }
         match timeout_at(until, self.begin_draining()).await {
             Ok(Ok(true)) => {}
-            Ok(Ok(false)) => return tracing::info!("no other node is there to take users over"),
+            Ok(Ok(false)) => return tracing::warn!("no other node is GOOD, so nobody can take users over: they wait until a node runs"),
             Ok(Err(error)) => return tracing::warn!(%error, "the others cannot be asked to take users over; they are released"),
             Err(_) => return tracing::warn!("the database does not answer; users are released when this node is missed"),
         }

@@ -202,6 +202,22 @@ async fn the_last_node_stops_without_waiting_for_a_receiver() {
     assert_eq!(only.shards(&world), vec![]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_drain_of_an_only_node_ends_when_it_has_no_users_and_not_before() {
+    let world = World::cluster(SHARDS);
+    users(&world, 1).await;
+    let only = Member::good(&world, "a", 1).await;
+    hand::settle(&world).await;
+    until_watched(&world, &[&only], 1).await;
+    assert!(world.store.drain(&"a".into_node()).await.expect("the database answers"));
+    world.pass(seconds(20)).await;
+    assert_eq!(only.mailboxes(), 1, "nobody could take its user over: it is served");
+    world.store.tamper(|model| model.devices.clear());
+    assert_eq!(only.system.ended().await, Ended::Drained);
+    only.system.drain(seconds(20)).await;
+    assert_eq!(only.shards(&world), vec![]);
+}
+
 trait IntoNode {
     fn into_node(self) -> postrider_actors::ids::NodeId;
 }

@@ -75,6 +75,7 @@ struct BeatRow {
     owners: Vec<Option<i64>>,
     targets: Vec<Option<i64>>,
     ready: Vec<bool>,
+    users: i64,
 }
 
 /// One heartbeat on the connection of its own.
@@ -123,6 +124,7 @@ fn beaten(row: BeatRow, history: History, session: Session) -> Result<Option<Bea
         now: Timestamp(row.now),
         history,
         shards,
+        users: row.users.unsigned_abs(),
         incoming,
     }))
 }

@@ -64,7 +64,8 @@ impl Node {
             return;
         }
         self.follow(beat.state);
-        if self.state == NodeState::Draining && beat.state == NodeState::Draining && beat.shards.is_empty() && self.shares() {
+        // Shards without users need nobody who is ready for them: they are released, even if nobody else is there.
+        if self.state == NodeState::Draining && beat.state == NodeState::Draining && beat.users == 0 && self.shares() {
             return self.end(Ended::Drained, effects);
         }
         self.moves.seen(sent, &beat.shards, effects);

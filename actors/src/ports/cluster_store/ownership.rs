@@ -23,6 +23,8 @@ pub struct Beat {
     pub history: History,
     /// Shards of this session and how often their membership changed.
     pub shards: Vec<ShardSeen>,
+    /// Watched mailboxes in them.
+    pub users: u64,
     /// Shards that are to become ours.
     pub incoming: Vec<Incoming>,
 }

@@ -1,5 +1,7 @@
 //! Membership, ownership and moves in memory: each method one transaction on the model.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 
 use super::{Call, Fault, MemoryStore, Model, NodeRow, shared};
@@ -238,6 +240,10 @@ pub(super) fn log(model: &mut Model, (ver, by): (i64, Session), shard: ShardId, 
 
 fn seen(model: &Model, session: Session, (hb_seq, state): (i64, NodeState), now: Timestamp) -> Beat {
     let ours = model.shards.iter().filter(|(_, row)| row.owner == Some(session));
+    let is_ours = |shard: ShardId| model.shards.get(&shard).is_some_and(|row| row.owner == Some(session));
+    let watched = model.devices.values().map(|device| device.mailbox);
+    let watched = watched.filter(|mailbox| model.mailboxes.get(mailbox).is_some_and(|row| is_ours(row.shard)));
+    let users = watched.collect::<BTreeSet<_>>().len() as u64;
     let shards = ours.map(|(shard, row)| ShardSeen { shard: *shard, epoch: row.epoch, change_seq: row.change_seq, target: row.target });
     let coming = model.shards.iter().filter_map(|(shard, row)| {
         let target = row.target.filter(|target| target.session == session)?;
@@ -251,6 +257,7 @@ fn seen(model: &Model, session: Session, (hb_seq, state): (i64, NodeState), now:
         now,
         history: model.database.clone(),
         shards: shards.collect(),
+        users,
         incoming: coming.collect(),
     }
 }

@@ -11,9 +11,10 @@ WITH beat AS (
     SELECT coalesce(array_agg(shard_id), '{}') AS shards, coalesce(array_agg(epoch), '{}') AS epochs,
            coalesce(array_agg(change_seq), '{}') AS changes, coalesce(array_agg(owner_session), '{}') AS owners,
            coalesce(array_agg(target_session), '{}') AS targets,
-           coalesce(array_agg(coalesce(ready_session = target_session, false)), '{}') AS ready
+           coalesce(array_agg(coalesce(ready_session = target_session, false)), '{}') AS ready,
+           coalesce(sum(users) FILTER (WHERE owner_session = $2), 0)::bigint AS users
     FROM (SELECT * FROM shard WHERE owner_session = $2 OR target_session = $2 ORDER BY shard_id) AS mine
 )
 SELECT beat.hb_seq, beat.state, cluster.assign_ver, cluster.sending_allowed, now_micros() AS now, cluster.system_id, cluster.tli,
-       seen.shards, seen.epochs, seen.changes, seen.owners, seen.targets, seen.ready
+       seen.shards, seen.epochs, seen.changes, seen.owners, seen.targets, seen.ready, seen.users
 FROM cluster CROSS JOIN seen LEFT JOIN beat ON true
