@@ -8,6 +8,8 @@ mod configuration;
 mod database;
 #[path = "bad_input/full_disk.rs"]
 mod full_disk;
+#[path = "bad_input/refused.rs"]
+mod refused;
 #[path = "bad_input/servers.rs"]
 mod servers;
 #[path = "bad_input/topic.rs"]

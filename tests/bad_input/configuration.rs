@@ -4,16 +4,7 @@ use postrider_loadtest::world::MailSpec;
 
 use crate::node::process::{Process, command, run};
 use crate::node::{World, assert_clean};
-
-/// A node that must not start: its exit code, and what it must say.
-pub async fn refused(mut node: Process, exit: i32, says: &[&str]) {
-    let (code, log) = node.ended().await;
-    assert_eq!(code, Some(exit), "{log}");
-    for text in says {
-        assert!(log.contains(text), "it does not say \"{text}\":\n{log}");
-    }
-    assert!(!log.contains("panicked"), "{log}");
-}
+use crate::refused::refused;
 
 #[tokio::test]
 async fn an_unknown_key_is_named() {

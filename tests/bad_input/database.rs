@@ -6,9 +6,9 @@ use std::path::Path;
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 use sqlx::SqlitePool;
 
-use super::configuration::refused;
 use crate::node::World;
 use crate::node::process::Process;
+use crate::refused::refused;
 
 #[tokio::test]
 async fn a_newer_schema_is_refused_and_left_alone() {

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each story needs a part of it")]
 
 pub mod audit;
+pub mod keep;
 pub mod measure;
 pub mod proxy;
 pub mod setup;
@@ -214,7 +215,7 @@ impl Cluster {
     }
 
     /// Registers so many users' phones at all nodes in turn, and waits until their mailboxes are live.
-    async fn staff(&mut self, users: usize) {
+    pub async fn staff(&mut self, users: usize) {
         // Apple's alone: by its connections it can be told who pushed.
         self.fleet = Fleet::plan(1, users, "user", DOMAIN, FleetMix { apple: 100, ..FleetMix::plain() });
         let (bar, share) = (indicatif::ProgressBar::hidden(), users.div_ceil(self.nodes.len()).max(1));
@@ -373,6 +374,15 @@ impl Cluster {
         processes.values_mut().for_each(Vec::dedup);
         processes.retain(|_, processes| processes.len() > 1);
         processes
+    }
+
+    /// Writes a further configuration that is a node's with something replaced, which must be there.
+    pub fn variant(&self, place: usize, name: &str, from: &str, to: &str) -> PathBuf {
+        let text = std::fs::read_to_string(&self.nodes[place].config).expect("it was written");
+        assert!(text.contains(from), "no {from} in\n{text}");
+        let file = self.secrets.path().join(format!("{name}.toml"));
+        std::fs::write(&file, text.replace(from, to)).expect("the folder can be written");
+        file
     }
 
     /// What all nodes said.

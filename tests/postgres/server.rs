@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -106,6 +107,18 @@ impl Server {
     /// Makes the role that needs a password.
     pub async fn lock_role(&self) {
         self.sql("postgres", &format!("CREATE ROLE {LOCKED_ROLE} LOGIN PASSWORD '{PASSWORD}'")).await;
+    }
+
+    /// From here on it can encrypt, as the one that this certificate (PEM) names.
+    pub async fn encrypt(&self, certificate: &str, key: &str) {
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let path = self.data.join(name);
+            std::fs::write(&path, text).expect("the folder is ours");
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("the file is ours");
+        }
+        Programs::here().give(&self.data);
+        self.sql("postgres", "ALTER SYSTEM SET ssl = on").await;
+        self.sql("postgres", "SELECT pg_reload_conf()").await;
     }
 
     /// Starts it again on its port, and returns when it answers.

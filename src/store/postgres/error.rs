@@ -83,10 +83,21 @@ fn classify(error: &sqlx::Error, stage: Stage) -> StoreError {
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
             StoreError::Unusable(format!("a row cannot be read, it may have been written by a newer version of the program ({error})"))
         }
-        sqlx::Error::Tls(_) => StoreError::Unusable(format!("no trust in the database server: check sslmode and sslrootcert ({error})")),
+        sqlx::Error::Tls(_) => no_trust(error),
+        sqlx::Error::Io(io) if is_certificate(io) => no_trust(error),
         sqlx::Error::Configuration(_) => StoreError::Unusable(format!("the database URL cannot be used ({error})")),
         _ => lost(error.to_string(), stage),
     }
+}
+
+fn no_trust(error: &sqlx::Error) -> StoreError {
+    StoreError::Unusable(format!("no trust in the database server: check sslmode and sslrootcert ({error})"))
+}
+
+/// Whether the server's certificate was refused: that is told by the connection that was being made, and no network's trouble.
+fn is_certificate(error: &std::io::Error) -> bool {
+    let refused = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(refused, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 fn by_code(code: &str, text: &str, stage: Stage) -> StoreError {

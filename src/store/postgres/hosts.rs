@@ -216,7 +216,7 @@ impl Hosts {
             format!("{}: {why}", self.targets[*host].0)
         };
         let texts: Vec<String> = refused.iter().map(text).collect();
-        let text = format!("no database server of store.url can be used ({})", texts.join("; "));
+        let mut text = format!("no database server of store.url can be used ({})", texts.join("; "));
         // As long as one may come back by itself it is worth trying again; where one took writes before, a standby is about to.
         let before = self.known().furthest.is_some();
         let away = refused.iter().any(|(_, refusal)| match refusal {
@@ -224,6 +224,9 @@ impl Hosts {
             Refusal::Standby => before,
             Refusal::Wrong(_) => false,
         });
+        if !away && refused.iter().all(|(_, refusal)| matches!(refusal, Refusal::Standby)) {
+            text.push_str(": name all hosts of the database there, the one that takes writes among them");
+        }
         if away || refused.is_empty() { StoreError::Unavailable(text) } else { StoreError::Unusable(text) }
     }
 }
