@@ -47,10 +47,14 @@ pub async fn promote(args: &Args, standby: Standby) -> Outcome {
         let victim = cluster.follower().await;
         cluster.kill_and_follow(&[victim], Duration::from_secs(60)).await;
     }
+    let (written, unmarked) = rows(&cluster, 0).await;
     cluster.servers[0].kill();
     let killed = Instant::now();
+    let mut twice = unmarked;
     if lossy {
         cluster.servers[1].start();
+        let (kept, unmarked) = rows(&cluster, 1).await;
+        twice = unmarked + written - kept;
     }
     cluster.servers[1].promote();
     cluster.primary = 1;
@@ -63,7 +67,7 @@ pub async fn promote(args: &Args, standby: Standby) -> Outcome {
     let moved = cluster.moved(&before, &[]).await.0;
     let fences = cluster.fences_of_several_processes();
     let mut outcome = Outcome::new(format!(
-        "promoted after {:.1} s, last of {} users pushed {last:.1} s later, lost {}, doubled {}, repeated {}, moved {moved}",
+        "promoted after {:.1} s, last of {} users pushed {last:.1} s later, lost {}, doubled {}, repeated {} (rows lost or unmarked {twice}), moved {moved}",
         (promoted - killed).as_secs_f64(),
         cluster.fleet.users.len(),
         verdict.lost_count,
@@ -72,8 +76,18 @@ pub async fn promote(args: &Args, standby: Standby) -> Outcome {
     ));
     outcome.demand(all && verdict.lost_count == 0, "nothing is lost");
     outcome.demand(fences.is_empty(), &format!("no fence and session of two processes: {fences:?}"));
+    // What came between the count and the kill is a second's mail at most.
+    let bound = twice.unsigned_abs() + args.rate.ceil() as u64;
+    outcome.demand(verdict.doubled + verdict.repeats <= bound, "no more is pushed twice than was lost or unmarked");
     if !lossy {
         outcome.demand(moved == 0, "nobody moves");
     }
     outcome
+}
+
+/// How many delivery rows a server has, and how many of them have no verdict.
+async fn rows(cluster: &Cluster, server: usize) -> (i64, i64) {
+    let text = "SELECT count(*), count(*) FILTER (WHERE state = 'PENDING') FROM delivery";
+    let mut connection = cluster.servers[server].connect(&cluster.database.name).await;
+    sqlx::query_as(text).fetch_one(&mut connection).await.expect("it is up")
 }

@@ -13,9 +13,11 @@ mod kill;
 mod planned;
 mod rest;
 
+use std::fmt::Write as _;
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use cluster::{LEVELLED_SOON, Plan, Standby};
@@ -68,6 +70,9 @@ struct Args {
     /// Mails a second.
     #[arg(long, default_value_t = 50.0)]
     rate: f64,
+    /// Leaves what the nodes said in this folder.
+    #[arg(long, value_name = "FOLDER")]
+    logs: Option<PathBuf>,
     /// Given by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -129,24 +134,32 @@ fn main() -> anyhow::Result<ExitCode> {
     postrider_loadtest::tls::install_provider();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let stories = if args.stories.is_empty() { Story::value_variants() } else { &args.stories };
+    if let Some(folder) = &args.logs {
+        cluster::keep::keep_logs(folder);
+    }
     let mut broken = 0;
+    let mut table = String::from("| story | run | seconds | promises | figures |\n|---|---|---|---|---|\n");
     for story in stories {
         let name = story.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
         let runs = args.runs_of(*story);
         for run in 1..=runs {
+            let begun = Instant::now();
             // A story that fails in the middle is told, and the next one begins.
             let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(story.run(&args))));
             let outcome = outcome.unwrap_or_else(|_| Outcome {
                 figures: "broken off".into(),
                 mistakes: vec!["it did not come to its end; the reason is above".into()],
             });
+            let kept = if outcome.mistakes.is_empty() { "kept" } else { "BROKEN" };
             println!("{name} {run}/{runs}: {}", outcome.figures);
+            let _ = writeln!(table, "| {name} | {run}/{runs} | {} | {kept} | {} |", begun.elapsed().as_secs(), outcome.figures);
             for mistake in &outcome.mistakes {
                 println!("  BROKEN {mistake}");
             }
             broken += outcome.mistakes.len();
         }
     }
+    println!("\n{table}");
     println!("{}", if broken == 0 { "every promise was kept".to_owned() } else { format!("{broken} promises were not kept") });
     Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::cluster::measure::LEFT;
 use crate::cluster::{Cluster, LONG, Plan};
 use crate::{Args, Outcome};
 
@@ -17,6 +18,7 @@ pub async fn rolling(args: &Args) -> Outcome {
     let mail = cluster.mail(args.rate);
     cluster.delivered(250).await;
     cluster.simulators.exchange().restart_coverage();
+    let assigned = cluster.assigned().await;
     let begun = Instant::now();
     let mut stops = Vec::new();
     for place in 0..cluster.nodes.len() {
@@ -34,8 +36,9 @@ pub async fn rolling(args: &Args) -> Outcome {
     mail.stop().await;
     let verdict = cluster.verdict().await;
     let coverage = cluster.simulators.exchange().coverage(GAP);
+    let released: i64 = cluster.moved_for(LEFT, assigned).await.values().sum();
     let mut outcome = Outcome::new(format!(
-        "took {:.0} s (stopped in {}), lost {}, doubled {}, repeated {}, longest without a stream {:.2} s, mailboxes without one for more than 2 s {}",
+        "took {:.0} s (stopped in {}), users not taken over in time {released}, lost {}, doubled {}, repeated {}, longest without a stream {:.2} s, mailboxes without one for more than 2 s {}",
         begun.elapsed().as_secs_f64(),
         stops.join(", "),
         verdict.lost_count,

@@ -80,7 +80,35 @@ pub fn adoptions(log: &str) -> Vec<(String, String)> {
     log.lines().filter(|line| line.contains(ADOPTED)).filter_map(|line| Some((field(line, "epoch=")?, field(line, "session=")?))).collect()
 }
 
+/// Owners that changed because the former one was judged dead.
+pub const FAILED: &str = "failed";
+/// Owners that let go what nobody took over in time.
+pub const LEFT: &str = "leave";
+
 impl Cluster {
+    /// Users whose owner changed for that reason since that version of the assignments, by the former owner's name.
+    pub async fn moved_for(&self, reason: &str, since: i64) -> BTreeMap<String, i64> {
+        let text = "SELECT from_node, count(*) FROM (SELECT DISTINCT l.from_node, m.mailbox_id FROM assign_log l JOIN mailbox m USING (shard_id) \
+             WHERE l.reason = $1 AND l.ver > $2 AND l.from_node IS NOT NULL) AS moved GROUP BY from_node";
+        let mut connection = self.server().connect(&self.database.name).await;
+        let rows: Vec<(String, i64)> = sqlx::query_as(text).bind(reason).bind(since).fetch_all(&mut connection).await.expect("it is up");
+        rows.into_iter().collect()
+    }
+
+    /// The version of the assignments.
+    pub async fn assigned(&self) -> i64 {
+        self.number("SELECT assign_ver FROM cluster").await
+    }
+
+    /// When the node's present session first took a mailbox over, by what the triggers noted; none if it did not since they do.
+    pub async fn first_stamp(&self, node: &str) -> Option<Instant> {
+        let text = "SELECT extract(epoch FROM clock_timestamp() - min(at))::float8 FROM test_authority \
+             WHERE what = 'stamp' AND session = (SELECT session FROM node WHERE node_id = $1)";
+        let mut connection = self.server().connect(&self.database.name).await;
+        let ago: Option<f64> = sqlx::query_scalar(text).bind(node).fetch_one(&mut connection).await.expect("it is up");
+        Instant::now().checked_sub(Duration::from_secs_f64(ago?.max(0.0)))
+    }
+
     /// Kills nodes and follows their users until each was pushed a mail again that came afterwards, or the deadline passed.
     pub async fn kill_and_follow(&mut self, victims: &[usize], deadline: Duration) -> Takeover {
         let before = self.owners().await;
