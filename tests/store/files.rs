@@ -143,7 +143,7 @@ async fn a_full_disk_is_said_to_be_full_and_loses_nothing() {
     assert_eq!(again, Err(error.clone()), "the next call meets the disk, not what the last one left behind");
     beat(&world.store, 1).await;
     assert_eq!(world.seq().await, seq, "the commit that failed left nothing");
-    assert_eq!(world.store.pending(world.mailbox).await.unwrap().len(), usize::try_from(seq * 20).unwrap());
+    assert_eq!(world.pending().await.len(), usize::try_from(seq * 20).unwrap());
     world.store.close().await;
     let roomy = open(&path).await;
     let committed = roomy.sync_state_commit(&[world.entry(seq, vec![world.row(1_000_000)])]).await.unwrap();

@@ -163,7 +163,7 @@ async fn a_dropped_call_is_done_or_not_and_leaves_no_transaction_open() {
         let after = world.seq().await;
         assert!(after == seq || after == seq + 1);
         assert!(dropped.is_err() || after == seq + 1, "what was answered is done");
-        let rows = world.store.pending(world.mailbox).await.unwrap().len();
+        let rows = world.pending().await.len();
         done += i64::from(after > seq);
         assert_eq!(rows, usize::try_from(done).unwrap(), "state and rows move together");
     }

@@ -91,7 +91,7 @@ async fn collected(begin: &Begin, early: &mut Option<Early>) -> (CollectEnd, Vec
                 Collected::Page(page)
             }
             collect::Effect::Recent(since) => Collected::Recent(context.ports.mail.received_since(mailbox, since, 50).await),
-            collect::Effect::Pending => Collected::Pending(context.ports.deliveries.pending(mailbox.id).await),
+            collect::Effect::Pending => Collected::Pending(context.ports.deliveries.pending(mailbox.id, begin.authority).await),
             collect::Effect::Recipients(events) => Collected::Recipients(context.ports.devices.recipients(mailbox.id, &events).await),
             collect::Effect::Commit(commit) => {
                 *early = Early::begin(context, mailbox, &commit);

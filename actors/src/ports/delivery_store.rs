@@ -1,7 +1,8 @@
 //! The port to the delivery rows after they were committed: verdicts, retries, what was left behind, retention.
 //!
 //! Contract. (1) A verdict is a fact and needs no fence: it is set on a PENDING row, once, and clears the item id. (2) Scheduling a retry is
-//! fenced. (3) `stranded` finds every PENDING row that is due, whatever its fence, for mailboxes that the session owns.
+//! fenced. (3) `stranded` finds every PENDING row that is due, whatever its fence, for mailboxes that the session owns. (4) Reading rows to send them is fenced by
+//! their mailbox: whoever was overtaken, be it by a promotion that he has not heard of, finds nothing to send.
 
 use std::sync::Arc;
 
@@ -85,8 +86,8 @@ pub struct Retry {
 /// The port itself.
 #[async_trait]
 pub trait DeliveryStore: Send + Sync + 'static {
-    /// PENDING rows of a mailbox whatever their fence, oldest first, at most 1,024.
-    async fn pending(&self, mailbox: MailboxId) -> Result<Vec<Pending>, StoreError>;
+    /// PENDING rows of a mailbox that carries this authority, whatever the fence of the rows, oldest first, at most 1,024. None when it carries another.
+    async fn pending(&self, mailbox: MailboxId, authority: Authority) -> Result<Vec<Pending>, StoreError>;
 
     /// Settles rows; one that is settled already stays as it is. At most 1,000.
     async fn mark(&self, marks: &[Mark]) -> Result<(), StoreError>;

@@ -1,7 +1,7 @@
 //! The delivery rows in PostgreSQL after they were committed: verdicts, retries, the sweep, retention.
 
 use async_trait::async_trait;
-use postrider_actors::ids::{DeliveryId, DeviceId, Generation, ItemId, MailboxId, Session};
+use postrider_actors::ids::{Authority, DeliveryId, DeviceId, Generation, ItemId, MailboxId, Session};
 use postrider_actors::ports::StoreError;
 use postrider_actors::ports::delivery_store::{DeliveryStore, Mark, Pending, Retry};
 use postrider_actors::time::Timestamp;
@@ -14,10 +14,10 @@ type PendingRow = (i64, i64, i64, Vec<u8>, Vec<u8>, String, Option<String>, i64,
 
 #[async_trait]
 impl DeliveryStore for PostgresStore {
-    async fn pending(&self, mailbox: MailboxId) -> Result<Vec<Pending>, StoreError> {
+    async fn pending(&self, mailbox: MailboxId, authority: Authority) -> Result<Vec<Pending>, StoreError> {
         let rows = reading!(self, |connection| {
             let query = sqlx::query_as::<_, PendingRow>(include_str!("queries/pending.sql"));
-            query.bind(mailbox.0).fetch_all(connection).await?
+            query.bind(mailbox.0).bind(authority.fence.0).bind(authority.session.0).fetch_all(connection).await?
         })?;
         rows.into_iter().map(pending).collect()
     }

@@ -13,10 +13,10 @@ use crate::store::names;
 
 #[async_trait]
 impl DeliveryStore for SqliteStore {
-    async fn pending(&self, mailbox: MailboxId) -> Result<Vec<Pending>, StoreError> {
+    async fn pending(&self, mailbox: MailboxId, authority: Authority) -> Result<Vec<Pending>, StoreError> {
         let read = move |connection: &rusqlite::Connection| {
             let mut query = connection.prepare_cached(include_str!("queries/pending.sql"))?;
-            let mut rows = query.query([mailbox.0])?;
+            let mut rows = query.query(params![mailbox.0, authority.fence.0, authority.session.0])?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
                 found.push(pending(row)?);

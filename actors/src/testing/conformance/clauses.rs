@@ -75,6 +75,7 @@ macro_rules! conformance {
             a_verdict_needs_no_fence,
             a_settled_row_keeps_its_event,
             a_retry_is_fenced,
+            rows_are_read_by_the_owner_of_their_mailbox,
             one_unknown_answer_is_remembered,
             a_settled_row_is_not_scheduled,
             stranded_rows_are_found_whatever_their_fence,

@@ -4,7 +4,7 @@ use super::Fixture;
 use super::members::own_all;
 use super::world::{ANNA, START, World, authority, beat, change_seq, node, phone, register, tenant};
 use crate::ids::{Authority, Fence, Session, ShardId, Smtp};
-use crate::ports::{ClusterStore as _, DeliveryStore as _, MailboxStore as _, RegistryStore as _};
+use crate::ports::{ClusterStore as _, MailboxStore as _, RegistryStore as _};
 
 /// Heartbeats count up, and the first allows sending.
 pub async fn heartbeats_count_up(f: &impl Fixture) {
@@ -102,7 +102,7 @@ pub async fn an_adoption_shuts_the_former_owner_out(f: &impl Fixture) {
     assert_eq!(world.store.mailbox_load(world.mailbox, world.authority).await.unwrap(), None);
     let loaded = world.store.mailbox_load(world.mailbox, new).await.unwrap().unwrap();
     assert_eq!((loaded.sync_seq.0, loaded.sync_state), (0, None));
-    assert!(world.store.pending(world.mailbox).await.unwrap().is_empty());
+    assert!(world.pending().await.is_empty());
 }
 
 /// Contract (5): adding, removing, the first and the last device move `change_seq`; a second device does not.

@@ -24,7 +24,7 @@ pub async fn a_verdict_settles_a_row(f: &impl Fixture) {
         mark(rows[2].id, Settled::Superseded, "read"),
     ];
     world.store.mark(&marks).await.unwrap();
-    let pending = world.store.pending(world.mailbox).await.unwrap();
+    let pending = world.pending().await;
     assert_eq!(pending.iter().map(|row| row.id).collect::<Vec<_>>(), [rows[3].id]);
     let list = world.store.delivery_list(world.mailbox, 10).await.unwrap();
     let seen: Vec<_> = list.iter().map(|row| (row.state.as_str(), row.reason.as_deref(), row.settled_at.is_some())).collect();
@@ -48,9 +48,9 @@ pub async fn a_row_is_settled_once(f: &impl Fixture) {
 pub async fn a_verdict_needs_no_fence(f: &impl Fixture) {
     let world = World::new(f).await;
     let id = world.commit(0, vec![world.row(1)]).await.inserted[0].id;
-    world.replaced(2).await;
+    let next = world.replaced(2).await;
     world.store.mark(&[mark(id, Settled::Sent, "accepted")]).await.unwrap();
-    assert!(world.store.pending(world.mailbox).await.unwrap().is_empty());
+    assert!(world.store.pending(world.mailbox, next).await.unwrap().is_empty());
 }
 
 /// A settled row still stands for its event: the mail is not announced again.
@@ -68,15 +68,15 @@ pub async fn a_retry_is_fenced(f: &impl Fixture) {
     let later = START + Duration::from_secs(900);
     let retry = Retry { id, mailbox: world.mailbox, authority: world.authority, next_at: later, refused: true, reason: "503".into() };
     world.store.schedule(std::slice::from_ref(&retry)).await.unwrap();
-    let row = world.store.pending(world.mailbox).await.unwrap().remove(0);
+    let row = world.pending().await.remove(0);
     assert_eq!((row.attempts, row.next_at, row.refused), (1, later, true));
     let next = world.replaced(2).await;
     let stale = Retry { next_at: Timestamp::NEVER, ..retry.clone() };
     world.store.schedule(&[stale]).await.unwrap();
-    let row = world.store.pending(world.mailbox).await.unwrap().remove(0);
+    let row = world.store.pending(world.mailbox, next).await.unwrap().remove(0);
     assert_eq!((row.attempts, row.next_at), (1, later));
     world.store.schedule(&[Retry { authority: next, ..retry }]).await.unwrap();
-    assert_eq!(world.store.pending(world.mailbox).await.unwrap()[0].attempts, 2);
+    assert_eq!(world.store.pending(world.mailbox, next).await.unwrap()[0].attempts, 2);
     assert_eq!(world.store.delivery_list(world.mailbox, 1).await.unwrap()[0].reason.as_deref(), Some("503"));
 }
 
@@ -87,7 +87,7 @@ pub async fn one_unknown_answer_is_remembered(f: &impl Fixture) {
     for (refused, expected) in [(true, true), (false, false), (true, false)] {
         let (mailbox, authority) = (world.mailbox, world.authority);
         world.store.schedule(&[Retry { id, mailbox, authority, next_at: START, refused, reason: "x".into() }]).await.unwrap();
-        assert_eq!(world.store.pending(world.mailbox).await.unwrap()[0].refused, expected);
+        assert_eq!(world.pending().await[0].refused, expected);
     }
 }
 
@@ -150,8 +150,19 @@ pub async fn retention_goes_in_steps(f: &impl Fixture) {
     assert_eq!(world.store.retain(Timestamp::NEVER, 3).await.unwrap(), 3);
     assert_eq!(world.store.retain(Timestamp::NEVER, 3).await.unwrap(), 2);
     assert_eq!(world.store.retain(Timestamp::NEVER, 3).await.unwrap(), 0);
-    assert_eq!(world.store.pending(world.mailbox).await.unwrap().len(), 2);
+    assert_eq!(world.pending().await.len(), 2);
     assert_eq!(world.store.delivery_list(world.mailbox, 10).await.unwrap().len(), 2);
+}
+
+/// Contract (4): who was overtaken finds nothing to send, and his successor finds what he left, whatever its fence.
+pub async fn rows_are_read_by_the_owner_of_their_mailbox(f: &impl Fixture) {
+    let world = World::new(f).await;
+    let id = world.commit(0, vec![world.row(1)]).await.inserted[0].id;
+    assert_eq!(world.pending().await.len(), 1);
+    let next = world.replaced(2).await;
+    assert!(world.pending().await.is_empty());
+    let found = world.store.pending(world.mailbox, next).await.unwrap();
+    assert_eq!(found.iter().map(|row| row.id).collect::<Vec<_>>(), [id]);
 }
 
 /// PENDING rows are read oldest first, 1,024 at most.
@@ -159,7 +170,7 @@ pub async fn pending_rows_are_bounded(f: &impl Fixture) {
     let world = World::new(f).await;
     let rows = world.commit(0, (0..1100).map(|n| world.row(n)).collect()).await.inserted;
     assert_eq!(rows.len(), 1100);
-    let pending = world.store.pending(world.mailbox).await.unwrap();
+    let pending = world.pending().await;
     assert_eq!(pending.iter().map(|row| row.event).collect::<Vec<_>>(), (0..1024).map(event).collect::<Vec<_>>());
 }
 
@@ -170,10 +181,10 @@ pub async fn a_thousand_rows_are_one_call(f: &impl Fixture) {
     let (mailbox, authority) = (world.mailbox, world.authority);
     let retry = |id| Retry { id, mailbox, authority, next_at: START, refused: true, reason: "429".into() };
     world.store.schedule(&rows.iter().map(|row| retry(row.id)).collect::<Vec<_>>()).await.unwrap();
-    assert!(world.store.pending(mailbox).await.unwrap().iter().all(|row| row.attempts == 1));
+    assert!(world.pending().await.iter().all(|row| row.attempts == 1));
     let marks: Vec<_> = rows.iter().map(|row| mark(row.id, Settled::Sent, "accepted")).collect();
     world.store.mark(&marks).await.unwrap();
-    assert!(world.store.pending(mailbox).await.unwrap().is_empty());
+    assert!(world.pending().await.is_empty());
 }
 
 /// The administrator's list names the device while it exists, newest row first, at most as many as asked for.

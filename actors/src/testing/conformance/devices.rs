@@ -6,7 +6,7 @@ use super::Fixture;
 use super::world::{ANNA, START, World, change_seq, device, event, phone, register, tenant};
 use crate::ids::{DeviceId, Generation, MailboxId, Smtp};
 use crate::ports::push_sender::Provider;
-use crate::ports::{DeliveryStore as _, DeviceStore as _, RegistryStore as _};
+use crate::ports::{DeviceStore as _, RegistryStore as _};
 use crate::time::Timestamp;
 
 /// Recipients are all devices of the mailbox with what each knows already.
@@ -60,7 +60,7 @@ pub async fn a_device_is_forgotten_with_its_rows(f: &impl Fixture) {
     world.commit(0, vec![world.row(1)]).await;
     assert!(world.store.device_forget(world.device, world.generation, None).await.unwrap());
     assert_eq!(device(&world.store, ANNA, "phone").await, None);
-    assert!(world.store.pending(world.mailbox).await.unwrap().is_empty());
+    assert!(world.pending().await.is_empty());
     let row = &world.store.delivery_list(world.mailbox, 1).await.unwrap()[0];
     assert_eq!((row.state.as_str(), row.reason.as_deref()), ("DEAD", Some("device_gone")));
     assert!(world.store.device_forget(world.device, world.generation, None).await.unwrap(), "a repeat says that nothing stands");

@@ -61,7 +61,7 @@ pub async fn a_stale_entry_does_nothing(f: &impl Fixture) {
         assert_eq!(committed, Default::default(), "{entry:?}");
     }
     assert_eq!(world.seq().await, 1);
-    assert!(world.store.pending(world.mailbox).await.unwrap().is_empty());
+    assert!(world.pending().await.is_empty());
     assert_eq!(world.commit(1, good.rows).await.inserted.len(), 1);
 }
 
@@ -70,7 +70,7 @@ pub async fn a_repeated_commit_does_nothing(f: &impl Fixture) {
     let world = World::new(f).await;
     assert_eq!(world.commit(0, vec![world.row(1)]).await.inserted.len(), 1);
     assert_eq!(world.commit(0, vec![world.row(1), world.row(2)]).await, Default::default());
-    assert_eq!(world.store.pending(world.mailbox).await.unwrap().len(), 1);
+    assert_eq!(world.pending().await.len(), 1);
 }
 
 /// Clause (4): both sets; a row that exists already is in the first set's mailbox and not in the second.
@@ -128,7 +128,7 @@ pub async fn a_batch_commits_what_matches(f: &impl Fixture) {
     of.sort_unstable();
     assert_eq!(of, good);
     for entry in &batch {
-        let rows = world.store.pending(entry.mailbox).await.unwrap();
+        let rows = world.store.pending(entry.mailbox, entry.authority).await.unwrap();
         assert_eq!(rows.len(), usize::from(good.contains(&entry.mailbox)));
     }
 }
@@ -146,7 +146,7 @@ pub async fn a_row_is_read_as_it_was_committed(f: &impl Fixture) {
     let key = EventKey::of_badge(SyncSeq(1));
     let badge = NewDelivery { event: key, group: key, kind: DeliveryKind::Badge, item: None, count: 0, ..world.row(2) };
     let ids: Vec<_> = world.commit(0, vec![mail.clone(), badge.clone()]).await.inserted.iter().map(|row| row.id).collect();
-    let pending = world.store.pending(world.mailbox).await.unwrap();
+    let pending = world.pending().await;
     for ((row, new), id) in pending.iter().zip([&mail, &badge]).zip(ids) {
         assert_eq!((row.id, row.device, row.generation), (id, new.device, new.generation));
         assert_eq!((row.event, row.group, row.kind, &row.item), (new.event, new.group, new.kind, &new.item));

@@ -7,7 +7,7 @@ use super::{Fixture, Store};
 use crate::ids::{Generation, Smtp, TenantId};
 use crate::ports::error::StoreError;
 use crate::ports::registry_store::{ApiKey, AuditLine, MAX_DEVICES, Registered, Role};
-use crate::ports::{DeliveryStore as _, DeviceStore as _, RegistryStore as _};
+use crate::ports::{DeviceStore as _, RegistryStore as _};
 use crate::time::Timestamp;
 
 async fn watch_since(store: &impl Store) -> Timestamp {
@@ -46,7 +46,7 @@ pub async fn a_token_belongs_to_one_row(f: &impl Fixture) {
     register(&world.store, "berta@example.com", "phone", "token-anna", START).await;
     assert_eq!(device(&world.store, ANNA, "phone").await, None);
     assert!(device(&world.store, "berta@example.com", "phone").await.is_some());
-    assert!(world.store.pending(world.mailbox).await.unwrap().is_empty());
+    assert!(world.pending().await.is_empty());
     let row = &world.store.delivery_list(world.mailbox, 1).await.unwrap()[0];
     assert_eq!((row.state.as_str(), row.reason.as_deref()), ("DEAD", Some("token_moved")));
     assert!(change_seq(&world.store, 1, world.shard).await > before);
@@ -66,7 +66,7 @@ pub async fn a_device_may_change_its_name(f: &impl Fixture) {
     let world = World::new(f).await;
     world.commit(0, vec![world.row(1)]).await;
     register(&world.store, ANNA, "new-name", "token-anna", START + DAY).await;
-    let pending = world.store.pending(world.mailbox).await.unwrap();
+    let pending = world.pending().await;
     assert_eq!(pending.iter().map(|row| row.device).collect::<Vec<_>>(), [world.device], "what is still to be pushed goes to it");
     let list = world.store.device_list(&tenant(), &Smtp::new(ANNA)).await.unwrap().unwrap();
     assert_eq!(list.iter().map(|device| (device.name.as_str(), device.device)).collect::<Vec<_>>(), [("new-name", world.device)]);
@@ -169,7 +169,7 @@ pub async fn a_device_is_removed(f: &impl Fixture) {
     assert_eq!(world.store.device_remove(&tenant(), &anna, "tablet").await.unwrap(), None);
     assert_eq!(world.store.device_remove(&tenant(), &anna, "phone").await.unwrap(), Some(world.shard));
     assert_eq!(world.store.device_remove(&tenant(), &anna, "phone").await.unwrap(), None);
-    assert!(world.store.pending(world.mailbox).await.unwrap().is_empty());
+    assert!(world.pending().await.is_empty());
     assert_eq!(world.store.device_list(&tenant(), &anna).await.unwrap(), Some(vec![]));
 }
 
@@ -196,7 +196,7 @@ pub async fn removing_a_mailbox_removes_everything(f: &impl Fixture) {
     assert_eq!(world.store.mailbox_find(&tenant(), &anna).await.unwrap(), None);
     assert_eq!(world.store.device_list(&tenant(), &anna).await.unwrap(), None);
     assert!(world.store.devices_now(&[world.device]).await.unwrap().is_empty());
-    assert!(world.store.pending(world.mailbox).await.unwrap().is_empty());
+    assert!(world.pending().await.is_empty());
     assert!(world.store.delivery_list(world.mailbox, 10).await.unwrap().is_empty());
     let (view, added) = world.store.mailbox_add(&tenant(), &anna, START).await.unwrap();
     assert!(added && view.mailbox != world.mailbox, "ids never come twice");

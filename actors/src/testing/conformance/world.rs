@@ -8,6 +8,7 @@ use crate::ids::{
     Authority, DeviceId, EventKey, Generation, ItemId, MailboxId, NodeId, Session, ShardId, Smtp, SyncSeq, SyncState, TenantId,
 };
 use crate::ports::cluster_store::{Beat, Features, Join};
+use crate::ports::delivery_store::Pending;
 use crate::ports::mailbox_store::{Commit, Committed, DeliveryKind, NewDelivery};
 use crate::ports::push_sender::{Provider, PushToken};
 use crate::ports::registry_store::{Registered, Registration};
@@ -178,6 +179,11 @@ impl<S: Store> World<S> {
     /// Commits one entry.
     pub async fn commit(&self, seq: i64, rows: Vec<NewDelivery>) -> Committed {
         self.store.sync_state_commit(&[self.entry(seq, rows)]).await.unwrap()
+    }
+
+    /// The rows that wait, as the world's session reads them.
+    pub async fn pending(&self) -> Vec<Pending> {
+        self.store.pending(self.mailbox, self.authority).await.unwrap()
     }
 
     /// The number of the last commit.

@@ -5,15 +5,18 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::{Call, MemoryStore};
-use crate::ids::{DeliveryId, MailboxId, Session};
+use crate::ids::{Authority, DeliveryId, MailboxId, Session};
 use crate::ports::delivery_store::{DeliveryStore, Mark, Pending, Retry};
 use crate::ports::error::StoreError;
 use crate::time::Timestamp;
 
 #[async_trait]
 impl DeliveryStore for MemoryStore {
-    async fn pending(&self, mailbox: MailboxId) -> Result<Vec<Pending>, StoreError> {
+    async fn pending(&self, mailbox: MailboxId, authority: Authority) -> Result<Vec<Pending>, StoreError> {
         self.call(Call::Pending, |model, _| {
+            if model.owned(mailbox, authority).is_none() {
+                return Vec::new();
+            }
             let rows = model.deliveries.iter().filter(|(_, row)| row.mailbox == mailbox && row.settled.is_none());
             rows.take(1024).map(|(id, row)| pending(*id, row)).collect()
         })

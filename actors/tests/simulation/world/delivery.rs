@@ -145,7 +145,7 @@ impl World {
                 self.ask_recent(node, &mailbox, since, move |world, answer| world.collected(node, uid, Collected::Recent(answer)));
             }
             Effect::Pending => {
-                let run = move |world: &mut World| at_once(world.db.store.pending(id));
+                let run = move |world: &mut World| at_once(world.db.store.pending(id, authority));
                 self.ask(node, Way::Pool, PATIENCE, run, move |world, answer| world.collected(node, uid, Collected::Pending(answer)));
             }
             Effect::Recipients(events) => {
