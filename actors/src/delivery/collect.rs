@@ -273,6 +273,7 @@ impl Collect {
             }
             CommitAnswer::NotMatched => failed(Failure::Overtaken),
             CommitAnswer::Gate => failed(Failure::Gate),
+            CommitAnswer::Failed(StoreError::OutcomeUnknown(_)) => failed(Failure::Unknown),
             CommitAnswer::Failed(_) => failed(Failure::Store),
         }
     }

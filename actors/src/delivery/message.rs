@@ -41,13 +41,15 @@ pub struct Order {
     pub hold: bool,
 }
 
-/// Why a collection failed; nothing was written.
+/// Why a collection failed; nothing was written, unless it says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// The mail source says no.
     Source(SourceError),
-    /// The store could not be reached, or it is not known what it did.
+    /// The store could not be reached, and nothing was written.
     Store,
+    /// The commit was not answered: it may have taken effect, or may yet.
+    Unknown,
     /// The row moved on under our own authority: read it again.
     Overtaken,
     /// The row is not ours any more.
@@ -75,6 +77,7 @@ impl Failure {
                 | SourceError::Unavailable { code },
             ) => code.clone(),
             Self::Store => "store".into(),
+            Self::Unknown => "commit_unknown".into(),
             Self::Overtaken => "overtaken".into(),
             Self::NotOurs => "not_ours".into(),
             Self::Gate => "gate_closed".into(),

@@ -149,6 +149,8 @@ pub struct Mailbox {
     /// PENDING rows are to be taken up at this time.
     resume_at: Option<Monotonic>,
     resume_failures: u32,
+    /// A commit is not known to have taken effect, and may yet: its rows are looked for again once that is settled.
+    unsettled: bool,
     /// The newest unread count that a folder event carried.
     unread: Option<u32>,
     /// The window: no collection for mail before this.
@@ -185,6 +187,7 @@ impl Mailbox {
             badge_at: None,
             resume_at: None,
             resume_failures: 0,
+            unsettled: false,
             unread: None,
             quiet_until: Monotonic(0),
             retry_at: Monotonic(0),
@@ -272,6 +275,8 @@ impl Mailbox {
         self.watch = Watch::Due(now);
         self.badge_at = badge_dirty.then_some(now);
         self.resume_at = pending.then_some(now);
+        // A former actor of it may have begun a commit.
+        self.unsettled = pending;
         self.sync_by = now + self.chance.around(settings.reconcile);
     }
 

@@ -6,6 +6,7 @@ use super::*;
 use crate::delivery::collect::{Collect, Effect};
 use crate::delivery::fanout::{self, NewMail};
 use crate::delivery::message::{CollectEnd, Collected, CommitAnswer, Failure};
+use crate::ports::StoreError;
 use crate::ports::mail_source::{Change, ChangesPage, SourceError};
 use crate::ports::mailbox_store::{Commit, DeliveryKind, Inserted};
 use crate::settings::{ROWS_PER_COLLECTION, Settings};
@@ -177,6 +178,9 @@ fn each_failure_says_what_it_is_and_writes_nothing() {
     assert_eq!(failure(Collected::Row(Ok(Some(row()))), closed), Failure::Gate);
     assert_eq!(failure(Collected::Committed(CommitAnswer::NotMatched), moment(0)), Failure::Overtaken);
     assert_eq!(failure(Collected::Committed(CommitAnswer::Gate), moment(0)), Failure::Gate);
+    let store = |error: fn(String) -> StoreError| Collected::Committed(CommitAnswer::Failed(error(String::new())));
+    assert_eq!(failure(store(StoreError::Unavailable), moment(0)), Failure::Store);
+    assert_eq!(failure(store(StoreError::OutcomeUnknown), moment(0)), Failure::Unknown);
 }
 
 proptest! {

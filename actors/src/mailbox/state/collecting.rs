@@ -13,6 +13,11 @@ impl Mailbox {
     pub(super) fn collected(&mut self, now: Monotonic, end: CollectEnd, sending: bool, settings: &Settings, effects: &mut Vec<Effect>) {
         let Some(running) = self.collecting.take() else { return };
         self.sending = self.sending.saturating_add(u8::from(sending));
+        let read_on = !matches!(&end, CollectEnd::Failed(failure) if *failure != Failure::Overtaken);
+        if read_on && running.work != Work::Resend && std::mem::take(&mut self.unsettled) {
+            // The row was read, and written or found changed, after that commit began: it took effect by now, or never will.
+            self.resume(now);
+        }
         match end {
             CollectEnd::Done { announced, more, seeded, badge_dirty } => {
                 self.failures = 0;
@@ -45,11 +50,12 @@ impl Mailbox {
             Work::Recent => {}
             Work::Sync | Work::Seed => self.sync_mark |= self.seeded,
         }
-        // What it committed before it failed, if it did, is in nobody's hands.
-        if matches!(failure, Failure::Store | Failure::Crashed | Failure::Late) {
+        // What it committed before it failed, if it did, is in nobody's hands; it may also take effect after a look that found nothing.
+        if matches!(failure, Failure::Store | Failure::Unknown | Failure::Crashed | Failure::Late) {
             self.resume(now);
+            self.unsettled |= failure != Failure::Store && running.work != Work::Resend;
         }
-        self.waits_for_store = matches!(failure, Failure::Store | Failure::Gate);
+        self.waits_for_store = matches!(failure, Failure::Store | Failure::Unknown | Failure::Gate);
         self.mail_mark = running.mail.or(self.mail_mark);
         self.badge_at = running.badge.or(self.badge_at);
         self.quiet_until = running.quiet_until;
@@ -68,9 +74,13 @@ impl Mailbox {
             }
             // A state written behind came in between: read again at once.
             Failure::Overtaken if self.failures == 0 => self.failures = 1,
-            Failure::Overtaken | Failure::Source(_) | Failure::Store | Failure::Gate | Failure::Crashed | Failure::Late => {
-                self.back_off(now, settings)
-            }
+            Failure::Overtaken
+            | Failure::Source(_)
+            | Failure::Store
+            | Failure::Unknown
+            | Failure::Gate
+            | Failure::Crashed
+            | Failure::Late => self.back_off(now, settings),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a mailbox does when its shard changes hands, or takes a new epoch.
 
 use super::{Effect, Mailbox};
-use crate::delivery::message::Failure;
+use crate::delivery::message::{Failure, Work};
 use crate::settings::Settings;
 use crate::time::Monotonic;
 
@@ -16,6 +16,8 @@ impl Mailbox {
         self.resume(now);
         if let Some(running) = self.collecting.take() {
             self.failed(now, running, Failure::Overtaken, settings, effects);
+            // It may commit nevertheless.
+            self.unsettled |= running.work != Work::Resend;
         }
     }
 

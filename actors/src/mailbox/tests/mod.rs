@@ -58,6 +58,7 @@ fn input(word: &str, now: Monotonic) -> Input {
         "failed" => source(SourceError::Unavailable { code: "no".into() }),
         "moved" => source(SourceError::Moved { code: "no".into() }),
         "store" => failed(Failure::Store),
+        "unknown" => failed(Failure::Unknown),
         "gate" => failed(Failure::Gate),
         "overtaken" => failed(Failure::Overtaken),
         "crashed" => failed(Failure::Crashed),

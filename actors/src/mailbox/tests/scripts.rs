@@ -146,6 +146,30 @@ fn a_commit_that_was_overtaken_is_made_again_at_once_but_not_for_ever() {
 }
 
 #[test]
+fn what_a_commit_of_unknown_outcome_wrote_after_a_look_for_it_is_found_by_the_next_one() {
+    check(
+        "start -> watch sync
+         unknown
+         due -> resend
+         nothing -> sync
+         overtaken -> resend
+         nothing -> sync
+         nothing",
+    );
+    check(
+        "start -> watch sync
+         unknown
+         due -> resend
+         nothing -> sync
+         failed
+         due -> sync
+         announced
+         settled -> resend
+         nothing",
+    );
+}
+
+#[test]
 fn a_throttled_mailbox_does_nothing_before_its_time() {
     check(
         "start -> watch sync

@@ -50,7 +50,7 @@ impl World {
             Some(Work::Recent) => words.extend(["page", "store"]),
             Some(Work::Resend) => words.extend(["nothing", "announced", "store"]),
             Some(Work::Sync) => {
-                words.extend(["nothing", "announced", "more", "dirty", "state-lost", "throttled", "refused", "moved", "overtaken"])
+                words.extend(["nothing", "announced", "more", "dirty", "state-lost", "throttled", "refused", "moved", "overtaken", "unknown"])
             }
             None => {}
         }
