@@ -170,7 +170,7 @@ async fn a_promoted_standby_is_found_with_its_new_timeline() {
     let after = beaten(&store, &node, 1).await;
     assert_eq!((before.history.timeline, after.history.timeline), (1, 2));
     assert_eq!(after.history.system_id, before.history.system_id);
-    store.reclaim(Session(1)).await.unwrap();
+    store.reclaim(Session(1), None).await.unwrap();
     let shard = shard_of(&view(&store).await, postrider_actors::ids::ShardId(0)).clone();
     assert_eq!(shard.epoch.0 >> 40, 2, "the epoch has the new timeline in it");
     // The former primary comes back: it is neither used by whoever saw the new one, nor preferred by a newcomer, and alone it is refused.

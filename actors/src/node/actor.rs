@@ -1,5 +1,7 @@
 //! The shell of a node: joins and beats in tasks, opens the gate, supervises one actor a shard.
 
+mod moving;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +12,7 @@ use super::message::Message;
 use super::state::{Effect, Ended, Input, Membership, Node};
 use crate::alarm::Alarm;
 use crate::context::Context;
-use crate::ids::{Fence, Session, ShardId};
+use crate::ids::{Session, ShardId};
 use crate::mailbox::state::Input as MailboxInput;
 use crate::ports::StoreError;
 use crate::ports::cluster_store::{Beat, Incoming, Join, Joined, ShardSeen};
@@ -186,6 +188,7 @@ impl State {
                 Effect::Reclaim => self.reclaim(myself),
                 Effect::SayReady(shards) => self.say_ready(myself, shards),
                 Effect::HandOver(offered) => self.hand_over(myself, offered),
+                Effect::Retake(shards) => self.retake(myself, shards),
                 Effect::Given(shards) => {
                     tracing::info!(node = %self.begin.join.node, shards = shards.len(), "handed over");
                     shards.into_iter().for_each(|shard| self.tell(shard, ShardInput::Given));
@@ -225,37 +228,6 @@ impl State {
         let (context, join) = (self.begin.context.clone(), self.begin.join.clone());
         self.tasks.run(myself, || Message::Vanished, async move {
             Message::Step(Input::Entered(context.ports.cluster.enter(&join.node, join.session).await))
-        });
-    }
-
-    fn reclaim(&mut self, myself: &ActorRef<Message>) {
-        let (context, join) = (self.begin.context.clone(), self.begin.join.clone());
-        tracing::warn!(node = %join.node, "the database was promoted: everything that is ours is taken anew, because its last seconds may be lost");
-        self.tasks.run(myself, || Message::Vanished, async move {
-            Message::Step(Input::Reclaimed(context.ports.cluster.reclaim(join.session).await))
-        });
-    }
-
-    fn say_ready(&mut self, myself: &ActorRef<Message>, shards: Vec<ShardId>) {
-        let (context, session) = (self.begin.context.clone(), self.begin.join.session);
-        self.tasks.run(myself, || Message::Vanished, async move {
-            if let Err(error) = context.ports.cluster.shards_ready(session, &shards).await {
-                tracing::warn!(%error, shards = shards.len(), "it could not be said which shards are warmed up; said again");
-            }
-            Message::Step(Input::SaidReady)
-        });
-    }
-
-    /// Writes what waits to be written, then hands over: what comes too late is read again by the next owner.
-    fn hand_over(&mut self, myself: &ActorRef<Message>, offered: Vec<(ShardId, Fence)>) {
-        let (context, session) = (self.begin.context.clone(), self.begin.join.session);
-        self.tasks.run(myself, || Message::Vanished, async move {
-            let _ = tokio::time::timeout(context.settings.heartbeat, context.committer.flush()).await;
-            let answer = context.ports.cluster.hand_over(session, &offered).await;
-            if let Err(error) = &answer {
-                tracing::warn!(%error, shards = offered.len(), "shards could not be handed over; tried again");
-            }
-            Message::Step(Input::HandedOver(offered, answer))
         });
     }
 

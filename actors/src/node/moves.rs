@@ -18,8 +18,13 @@ pub struct Moves {
     saying: bool,
     offers: BTreeMap<ShardId, Fence>,
     giving: bool,
-    /// Offered in a call of which nobody knows what came: since when. The next heartbeat that began later knows.
-    doubtful: BTreeMap<ShardId, (Fence, Monotonic)>,
+    /// Offered in a call of which nobody knows what came, and which may yet be carried out.
+    doubtful: BTreeSet<ShardId>,
+    retaking: bool,
+    /// The last try to take them back failed; the next one follows a heartbeat that was answered.
+    rests: bool,
+    /// What did not go by then does not go any more; the next heartbeat that began later knows whose they are.
+    retaken: BTreeMap<ShardId, Monotonic>,
 }
 
 impl Moves {
@@ -41,7 +46,6 @@ impl Moves {
     /// What came of a hand-over.
     pub fn handed_over(
         &mut self,
-        now: Monotonic,
         offered: Vec<(ShardId, Fence)>,
         answer: Result<Vec<ShardId>, StoreError>,
         effects: &mut Vec<Effect>,
@@ -52,23 +56,31 @@ impl Moves {
                 let kept = offered.into_iter().map(|(shard, _)| shard).filter(|shard| !given.contains(shard)).collect();
                 tell(given, kept, effects);
             }
-            Err(StoreError::OutcomeUnknown(_)) => self.doubtful.extend(offered.into_iter().map(|(shard, epoch)| (shard, (epoch, now)))),
+            Err(StoreError::OutcomeUnknown(_)) => self.doubtful.extend(offered.into_iter().map(|(shard, _)| shard)),
             Err(_) => tell(Vec::new(), offered.into_iter().map(|(shard, _)| shard).collect(), effects),
+        }
+    }
+
+    /// Those of these shards that had not gone have new epochs, if it was done.
+    pub fn retaken(&mut self, now: Monotonic, shards: &[ShardId], done: bool) {
+        self.retaking = false;
+        self.rests = !done;
+        if done {
+            self.doubtful.retain(|shard| !shards.contains(shard));
+            self.retaken.extend(shards.iter().map(|shard| (*shard, now)));
         }
     }
 
     /// A heartbeat that was sent at `sent` says what is ours.
     pub fn seen(&mut self, sent: Monotonic, ours: &[ShardSeen], effects: &mut Vec<Effect>) {
-        if self.doubtful.is_empty() {
+        self.rests = false;
+        let known: Vec<ShardId> = self.retaken.extract_if(.., |_, since| *since <= sent).map(|(shard, _)| shard).collect();
+        if known.is_empty() {
             return;
         }
-        let epochs: BTreeMap<ShardId, Fence> = ours.iter().map(|seen| (seen.shard, seen.epoch)).collect();
-        let known: Vec<(ShardId, Fence)> =
-            self.doubtful.iter().filter(|(_, (_, since))| *since <= sent).map(|(shard, (epoch, _))| (*shard, *epoch)).collect();
-        self.doubtful.retain(|_, (_, since)| *since > sent);
-        let (kept, given): (Vec<_>, Vec<_>) = known.into_iter().partition(|(shard, epoch)| epochs.get(shard) == Some(epoch));
-        let names = |pairs: Vec<(ShardId, Fence)>| pairs.into_iter().map(|(shard, _)| shard).collect();
-        tell(names(given), names(kept), effects);
+        let owned: BTreeSet<ShardId> = ours.iter().map(|seen| seen.shard).collect();
+        let (kept, given) = known.into_iter().partition(|shard| owned.contains(shard));
+        tell(given, kept, effects);
     }
 
     /// Begins the calls that can be begun.
@@ -80,6 +92,10 @@ impl Moves {
         if !self.giving && !self.offers.is_empty() {
             self.giving = true;
             effects.push(Effect::HandOver(std::iter::from_fn(|| self.offers.pop_first()).take(MOST).collect()));
+        }
+        if !self.retaking && !self.rests && !self.doubtful.is_empty() {
+            self.retaking = true;
+            effects.push(Effect::Retake(self.doubtful.iter().copied().take(MOST).collect()));
         }
     }
 }

@@ -33,6 +33,8 @@ pub enum Input {
     Offered(ShardId, Fence),
     /// The answer to [`Effect::HandOver`]: those of them that went.
     HandedOver(Vec<(ShardId, Fence)>, Result<Vec<ShardId>, StoreError>),
+    /// The answer to [`Effect::Retake`].
+    Retaken(Vec<ShardId>, Result<(), StoreError>),
     /// End: nothing new is begun.
     Drain,
     /// The time of [`Node::due`] came.
@@ -60,6 +62,8 @@ pub enum Effect {
     SayReady(Vec<ShardId>),
     /// Hand these shards over to their receivers.
     HandOver(Vec<(ShardId, Fence)>),
+    /// It is not known whether these shards went: take new epochs for those that did not, so that they cannot go any more.
+    Retake(Vec<ShardId>),
     /// These shards went: their subscriptions may end.
     Given(Vec<ShardId>),
     /// These shards did not go: work on them goes on.
@@ -180,7 +184,8 @@ impl Node {
             Input::Ready(shard) => self.moves.ready(shard),
             Input::SaidReady => self.moves.said(),
             Input::Offered(shard, epoch) => self.moves.offered(shard, epoch),
-            Input::HandedOver(offered, answer) => self.moves.handed_over(now, offered, answer, &mut effects),
+            Input::HandedOver(offered, answer) => self.moves.handed_over(offered, answer, &mut effects),
+            Input::Retaken(shards, answer) => self.moves.retaken(now, &shards, answer.is_ok()),
             Input::Drain if self.state == NodeState::Good => self.state = NodeState::Draining,
             Input::Drain | Input::Alarm => {}
         }

@@ -92,6 +92,7 @@ fn names(effects: &[Effect]) -> Vec<&'static str> {
         Effect::Reclaim => "reclaim",
         Effect::SayReady(_) => "ready",
         Effect::HandOver(_) => "hand over",
+        Effect::Retake(_) => "retake",
         Effect::Given(_) => "given",
         Effect::Kept(_) => "kept",
         Effect::End(_) => "end",
@@ -258,17 +259,25 @@ fn shards_that_are_ready_or_offered_while_a_call_is_under_way_go_with_the_next()
 }
 
 #[test]
-fn a_hand_over_of_unknown_outcome_is_settled_by_the_next_heartbeat_that_began_later() {
+fn a_hand_over_of_unknown_outcome_is_made_impossible_before_the_work_goes_on() {
     let mut script = Script::good();
-    script.at(200, Input::Offered(ShardId(3), Fence(5)));
-    script.at(200, Input::Offered(ShardId(4), Fence(5)));
-    let unknown = || Err(StoreError::OutcomeUnknown(String::new()));
-    let effects = script.at(300, Input::HandedOver(vec![(ShardId(3), Fence(5))], unknown()));
-    assert_eq!(names(&effects), ["hand over"]);
-    script.at(300, Input::HandedOver(vec![(ShardId(4), Fence(5))], unknown()));
-    let before = Input::Beaten(Monotonic(250_000), Ok(Some(beat(NodeState::Good, 1, &[(3, 5), (4, 5)]))));
-    assert_eq!(names(&script.at(400, before)), ["shards", "open"]);
-    let effects = script.beaten(1_000, NodeState::Good, 1, &[(4, 5)]);
-    assert_eq!(effects[..2], [Effect::Given(vec![ShardId(3)]), Effect::Kept(vec![ShardId(4)])]);
-    assert_eq!(names(&script.beaten(2_000, NodeState::Good, 1, &[(4, 5)])), ["shards", "open"]);
+    let (given, kept) = (ShardId(3), ShardId(4));
+    script.at(200, Input::Offered(given, Fence(5)));
+    script.at(200, Input::Offered(kept, Fence(5)));
+    let unknown = || StoreError::OutcomeUnknown(String::new());
+    let effects = script.at(300, Input::HandedOver(vec![(given, Fence(5))], Err(unknown())));
+    assert_eq!(effects, [Effect::HandOver(vec![(kept, Fence(5))]), Effect::Retake(vec![given])]);
+    assert_eq!(script.at(300, Input::HandedOver(vec![(kept, Fence(5))], Err(unknown()))), []);
+    // The database may still carry it out, whatever a heartbeat says before.
+    assert_eq!(names(&script.beaten(1_000, NodeState::Good, 1, &[(3, 5), (4, 5)])), ["shards", "open"]);
+    assert_eq!(script.at(1_100, Input::Retaken(vec![given], Err(unknown()))), [], "not before a heartbeat is answered");
+    let effects = script.beaten(2_000, NodeState::Good, 1, &[(3, 5), (4, 5)]);
+    assert_eq!(names(&effects), ["shards", "open", "retake"]);
+    assert_eq!(effects[2], Effect::Retake(vec![given, kept]));
+    assert_eq!(script.at(2_900, Input::Retaken(vec![given, kept], Ok(()))), []);
+    let before = Input::Beaten(Monotonic(2_850_000), Ok(Some(beat(NodeState::Good, 1, &[(3, 5), (4, 5)]))));
+    assert_eq!(names(&script.at(2_950, before)), ["shards", "open"], "it was sent before");
+    let effects = script.beaten(4_000, NodeState::Good, 1, &[(4, 7)]);
+    assert_eq!(effects[..2], [Effect::Given(vec![given]), Effect::Kept(vec![kept])]);
+    assert_eq!(names(&script.beaten(5_000, NodeState::Good, 1, &[(4, 7)])), ["shards", "open"]);
 }

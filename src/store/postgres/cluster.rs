@@ -50,8 +50,8 @@ impl ClusterStore for PostgresStore {
         transaction!(self, |connection| hand_over::hand_over(connection, session, shards).await?)
     }
 
-    async fn reclaim(&self, session: Session) -> Result<(), StoreError> {
-        transaction!(self, |connection| membership::reclaim(connection, session).await?)
+    async fn reclaim(&self, session: Session, shards: Option<&[ShardId]>) -> Result<(), StoreError> {
+        transaction!(self, |connection| membership::reclaim(connection, session, shards).await?)
     }
 
     async fn drain(&self, node: &NodeId) -> Result<bool, StoreError> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider_actors::ids::{Fence, NodeId, Session};
+use postrider_actors::ids::{Fence, NodeId, Session, ShardId};
 use postrider_actors::ports::StoreError;
 use postrider_actors::ports::cluster_store::{Beat, History, Incoming, Join, Joined, Manner, Reason, ShardSeen, Target};
 use postrider_actors::snapshot::NodeState;
@@ -12,7 +12,7 @@ use sqlx::{FromRow, PgConnection};
 use super::call::{Progress, timed};
 use super::error::{Failure, Remedy};
 use super::ownership::{Change, Cluster, assign, refuse_other};
-use super::{PostgresStore, pulse, shard_of};
+use super::{PostgresStore, number_of, pulse, shard_of};
 use crate::telemetry::metrics::Statement;
 
 /// How long the row of a node that left, or was judged, is shown.
@@ -161,7 +161,7 @@ pub(super) async fn leave(connection: &mut PgConnection, node: &NodeId, session:
 }
 
 /// The shards of a session, locked in order.
-pub(super) async fn owned(connection: &mut PgConnection, session: Session) -> Result<Vec<postrider_actors::ids::ShardId>, Failure> {
+pub(super) async fn owned(connection: &mut PgConnection, session: Session) -> Result<Vec<ShardId>, Failure> {
     let query = sqlx::query_as::<_, (i32,)>("SELECT shard_id FROM shard WHERE owner_session = $1 ORDER BY shard_id FOR NO KEY UPDATE");
     let rows = query.bind(session.0).fetch_all(connection).await?;
     Ok(rows.into_iter().map(|(shard,)| shard_of(shard)).collect())
@@ -173,21 +173,23 @@ pub(super) async fn alive(connection: &mut PgConnection, session: Session) -> Re
     Ok(query.bind(session.0).fetch_optional(connection).await?.is_some())
 }
 
-/// The database was promoted: new epochs for all that the session owns; plans for them stay.
-pub(super) async fn reclaim(connection: &mut PgConnection, session: Session) -> Result<(), Failure> {
+/// New epochs for all that the session owns, or for those of these shards; plans for them stay.
+pub(super) async fn reclaim(connection: &mut PgConnection, session: Session, shards: Option<&[ShardId]>) -> Result<(), Failure> {
     let cluster = Cluster::lock(connection).await?;
     if !alive(connection, session).await? {
         return Ok(());
     }
-    let owned = owned(connection, session).await?;
+    let mut owned = owned(connection, session).await?;
+    owned.retain(|shard| shards.is_none_or(|shards| shards.contains(shard)));
     if owned.is_empty() {
         return Ok(());
     }
+    let numbers: Vec<i32> = owned.iter().map(|shard| number_of(*shard)).collect();
     let (version, epoch) = cluster.advance(connection).await?;
     let change = |shard| Change { shard, to: Some(session), reason: Reason::Reclaim };
     super::ownership::log(connection, (version, epoch), session, &owned.into_iter().map(change).collect::<Vec<_>>()).await?;
-    let query = sqlx::query("UPDATE shard SET epoch = $1, moved_ver = $2 WHERE owner_session = $3");
-    query.bind(epoch.0).bind(version).bind(session.0).execute(connection).await?;
+    let query = sqlx::query("UPDATE shard SET epoch = $1, moved_ver = $2 WHERE owner_session = $3 AND shard_id = ANY ($4)");
+    query.bind(epoch.0).bind(version).bind(session.0).bind(numbers).execute(connection).await?;
     Ok(())
 }
 

@@ -85,8 +85,8 @@ impl ClusterStore for SqliteStore {
         Ok(Vec::new())
     }
 
-    /// A file has no timelines.
-    async fn reclaim(&self, _: Session) -> Result<(), StoreError> {
+    /// A file has no timelines, and nothing is handed over.
+    async fn reclaim(&self, _: Session, _: Option<&[ShardId]>) -> Result<(), StoreError> {
         Ok(())
     }
 

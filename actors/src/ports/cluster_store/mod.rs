@@ -54,8 +54,9 @@ pub trait ClusterStore: Send + Sync + 'static {
     /// its target is ready and GOOD.
     async fn hand_over(&self, session: Session, shards: &[(ShardId, Fence)]) -> Result<Vec<ShardId>, StoreError>;
 
-    /// The database's timeline grew: all shards that the table says are ours get a new epoch, so that nothing that was begun before it matches a row.
-    async fn reclaim(&self, session: Session) -> Result<(), StoreError>;
+    /// Of these shards, or of all, those that the table says are ours get a new epoch, so that nothing that was begun before matches them: a hand-over of unknown
+    /// outcome, or anything at all after the database's timeline grew. Plans for them stay.
+    async fn reclaim(&self, session: Session, shards: Option<&[ShardId]>) -> Result<(), StoreError>;
 
     /// A node is to drain: GOOD becomes DRAINING. `false`: there is no such node that is GOOD or DRAINING.
     async fn drain(&self, node: &NodeId) -> Result<bool, StoreError>;

@@ -323,15 +323,22 @@ pub async fn reclaiming_takes_new_epochs(f: &impl Fixture) {
     let store = pair(f).await;
     let epoch = move_planned(&store).await;
     store.shards_ready(Session(2), &[FIRST]).await.unwrap();
-    store.reclaim(Session(1)).await.unwrap();
+    store.reclaim(Session(1), None).await.unwrap();
     let after = view(&store).await;
     let row = shard_of(&after, FIRST);
     assert_eq!((row.owner, row.target), (Some(Session(1)), Some(Target { session: Session(2), ready: true })));
     assert!(row.epoch > epoch);
     assert_eq!(store.shard_adopt(FIRST, Authority { fence: epoch, session: Session(1) }).await.unwrap(), None);
     assert_eq!(store.assign_log(1).await.unwrap()[0].reason, "reclaim");
-    store.reclaim(Session(2)).await.unwrap();
+    store.reclaim(Session(2), None).await.unwrap();
     assert_eq!(view(&store).await.assign_ver, after.assign_ver, "it owns nothing");
+    // Of some: what was asked for under their former epoch does not happen any more.
+    let epoch = row.epoch;
+    store.reclaim(Session(1), Some(&[SECOND])).await.unwrap();
+    assert_eq!(shard_of(&view(&store).await, FIRST).epoch, epoch);
+    store.reclaim(Session(1), Some(&[FIRST, SECOND])).await.unwrap();
+    assert!(shard_of(&view(&store).await, FIRST).epoch > epoch);
+    assert_eq!(store.hand_over(Session(1), &[(FIRST, epoch)]).await.unwrap(), []);
 }
 
 /// A node that drains keeps what it has until it is taken over or leaves; leaving lets all of it go.

@@ -91,11 +91,12 @@ impl ClusterStore for MemoryStore {
         })?
     }
 
-    async fn reclaim(&self, session: Session) -> Result<(), StoreError> {
+    async fn reclaim(&self, session: Session, shards: Option<&[ShardId]>) -> Result<(), StoreError> {
         self.call(Call::Reclaim, |model, now| {
             if model.alive(session) {
-                let ours: Vec<ShardId> =
-                    model.shards.iter().filter(|(_, row)| row.owner == Some(session)).map(|(shard, _)| *shard).collect();
+                let named = |shard: &ShardId| shards.is_none_or(|shards| shards.contains(shard));
+                let ours = model.shards.iter().filter(|(shard, row)| row.owner == Some(session) && named(shard));
+                let ours: Vec<ShardId> = ours.map(|(shard, _)| *shard).collect();
                 if !ours.is_empty() {
                     reassign_keeping_targets(model, &ours, session, now);
                 }

@@ -15,8 +15,15 @@ impl World {
     /// Takes new epochs for all that is ours.
     pub fn reclaim(&mut self, node: usize, uid: Uid) {
         let session = self.session(node);
-        let run = move |world: &mut World| at_once(world.db.store.reclaim(session));
+        let run = move |world: &mut World| at_once(world.db.store.reclaim(session, None));
         self.ask(node, Way::Pool, PATIENCE, run, move |world, answer| world.node_tell(node, uid, Input::Reclaimed(answer)));
+    }
+
+    /// Takes new epochs for shards of which it is not known whether they went.
+    pub fn retake(&mut self, node: usize, uid: Uid, shards: Vec<ShardId>) {
+        let (session, asked) = (self.session(node), shards.clone());
+        let run = move |world: &mut World| at_once(world.db.store.reclaim(session, Some(&asked)));
+        self.ask(node, Way::Pool, PATIENCE, run, move |world, answer| world.node_tell(node, uid, Input::Retaken(shards, answer)));
     }
 
     /// Says that shards are warmed up.

@@ -135,6 +135,7 @@ impl World {
             Effect::Reclaim => self.reclaim(node, uid),
             Effect::SayReady(shards) => self.say_ready(node, uid, shards),
             Effect::HandOver(offered) => self.hand_over(node, uid, offered),
+            Effect::Retake(shards) => self.retake(node, uid, shards),
             Effect::Given(shards) => shards.into_iter().for_each(|shard| self.shard_tell(node, shard, ShardInput::Given)),
             Effect::Kept(shards) => shards.into_iter().for_each(|shard| self.shard_tell(node, shard, ShardInput::Kept)),
             Effect::End(why) => self.node_ended(node, uid, &why),
