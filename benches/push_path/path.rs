@@ -230,7 +230,7 @@ impl Hand {
 
 #[async_trait]
 impl DeliveryStore for Hand {
-    async fn pending(&self, mailbox: MailboxId) -> Result<Vec<Pending>, StoreError> {
+    async fn pending(&self, mailbox: MailboxId, _: Authority) -> Result<Vec<Pending>, StoreError> {
         Ok(vec![self.row(mailbox)])
     }
     async fn mark(&self, marks: &[Mark]) -> Result<(), StoreError> {

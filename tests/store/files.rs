@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use postrider::store::{Options, SqliteStore};
-use postrider_actors::ports::{ClusterStore as _, DeliveryStore as _, MailboxStore as _, StoreError};
+use postrider_actors::ports::{ClusterStore as _, MailboxStore as _, StoreError};
 use postrider_actors::testing::conformance::world::{LONG, World, beat, join};
 use sqlx::{ConnectOptions as _, Executor as _};
 use tempfile::TempDir;

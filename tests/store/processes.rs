@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use postrider_actors::ids::Session;
 use postrider_actors::ports::registry_store::{ApiKey, Role};
-use postrider_actors::ports::{ClusterStore as _, DeliveryStore as _, MailboxStore as _, RegistryStore as _};
+use postrider_actors::ports::{ClusterStore as _, MailboxStore as _, RegistryStore as _};
 use postrider_actors::testing::conformance::world::{LONG, SOON, START, World, authority, beat, join, node, tenant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;

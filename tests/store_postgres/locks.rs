@@ -4,11 +4,10 @@ use std::time::{Duration, Instant};
 
 use postrider_actors::ids::{NodeId, Session, ShardId};
 use postrider_actors::ports::cluster_store::PlanCommit;
-use postrider_actors::ports::delivery_store::Retry;
 use postrider_actors::ports::{ClusterStore as _, DeliveryStore as _};
 use postrider_actors::testing::conformance::Fixture as _;
 use postrider_actors::testing::conformance::members::{assign, lead, member, plan, view};
-use postrider_actors::testing::conformance::world::{START, World};
+use postrider_actors::testing::conformance::world::World;
 use sqlx::{Connection as _, PgConnection};
 
 use crate::away::{database_of, waiting};
@@ -50,14 +49,6 @@ async fn an_adoption_waits_for_a_retry_that_is_being_planned() {
     let world = World::new(&Postgres).await;
     let (server, name) = (Server::shared(), database_of(&world.store));
     let row = world.commit(0, vec![world.row(1)]).await.inserted[0].id;
-    let retry = Retry {
-        id: row,
-        mailbox: world.mailbox,
-        authority: world.authority,
-        next_at: START,
-        refused: true,
-        reason: "ServiceUnavailable".into(),
-    };
     let mut other = server.connect(&name).await;
     run(&mut other, format!("BEGIN; SELECT 1 FROM delivery WHERE id = {} FOR UPDATE", row.0)).await.unwrap();
     let stamped = async {
@@ -69,7 +60,7 @@ async fn an_adoption_waits_for_a_retry_that_is_being_planned() {
         successor.close().await.unwrap();
         stamped
     };
-    let retries = [retry];
+    let retries = [world.retry(row)];
     let (planned, stamped) = tokio::join!(world.store.schedule(&retries), stamped);
     planned.unwrap();
     let refused = stamped.expect_err("the former owner's write would come after the stamp");

@@ -144,6 +144,8 @@ pub enum Sent {
     Unread(Result<u32, SourceError>),
     /// Whether a push that was tried before may be read again; else how long that has to wait.
     Turn(usize, Result<(), Duration>),
+    /// It was noted that a try begins, or was not.
+    Begun(usize, Result<(), StoreError>),
     /// Room at the provider, or the verdict that stands in for it.
     Room(usize, Result<Permit, Verdict>),
     /// The device as it is now; `None`: gone.

@@ -236,6 +236,7 @@ fn carry_out<'a>(begin: &'a Begin, effect: send::Effect, early: &mut Option<Earl
             }
             send::Effect::Unread => Sent::Unread(context.ports.mail.unread(mailbox).await),
             send::Effect::Turn(place, channel) => Sent::Turn(place, context.turn(&channel, context.ports.clock.monotonic())),
+            send::Effect::Begin(place, retries) => Sent::Begun(place, context.committer.write(Vec::new(), retries).await),
             send::Effect::Room(place, channel) => {
                 if let Some(after) = context.rests(&channel, context.ports.clock.monotonic()) {
                     return Sent::Room(place, Err(Verdict::Later { after: Some(after), reason: code("channel_rests") }));

@@ -22,7 +22,7 @@ use super::fanout::push_id;
 use super::message::{Moment, Order, Sent, code};
 use super::outgoing::Outgoing;
 use super::policy;
-use super::retry::{Chance, backoff};
+use super::retry::Chance;
 
 /// How many pushes one delivery has in hand; what is more stays PENDING for the next.
 pub const PUSHES_PER_DELIVERY: usize = 32;
@@ -48,6 +48,8 @@ pub enum Effect {
     Unread,
     /// Ask whether what was tried before may be read again.
     Turn(usize, Channel),
+    /// Note in the rows that a try begins, and under which push: it may be taken, whatever is heard of it.
+    Begin(usize, Vec<Retry>),
     /// Wait for room.
     Room(usize, Channel),
     /// Read the device as it is now.
@@ -80,6 +82,8 @@ enum Step {
     Waiting,
     /// Asked for its turn.
     Turn,
+    /// Its turn has come; that the try begins is being noted.
+    Beginning,
     /// Waits for content, or for the unread count.
     Reading,
     /// Asked for room.
@@ -216,7 +220,8 @@ impl Sending {
         match input {
             Sent::Contents(asked, answer) => self.contents(moment, &asked, answer, settings),
             Sent::Unread(answer) => self.unread = Unread::Known(answer.ok()),
-            Sent::Turn(place, answer) => self.turn(moment, place, answer, settings),
+            Sent::Turn(place, answer) => self.turn(moment, place, answer, settings, &mut effects),
+            Sent::Begun(place, answer) => self.begun(place, answer.is_ok()),
             Sent::Room(place, Ok(permit)) => self.room(place, permit, &mut effects),
             Sent::Room(place, Err(verdict)) => self.answered(moment, place, verdict, settings, &mut effects),
             Sent::Device(place, answer) => self.device(moment, place, answer, settings, &mut effects),
@@ -330,33 +335,6 @@ impl Sending {
     fn leave(&mut self, place: usize) {
         self.left = true;
         self.flights[place].step = Step::Over;
-    }
-
-    fn written(&mut self, moment: Moment, ok: bool, settings: &Settings) {
-        let Some((mut marks, mut retries)) = self.writing.take() else { return };
-        if ok {
-            self.write_failures = 0;
-            return;
-        }
-        self.write_failures += 1;
-        self.write_at = moment.at + backoff(self.write_failures, settings.retry_base, settings.retry_max, &mut self.chance);
-        self.marks.append(&mut marks);
-        self.retries.append(&mut retries);
-    }
-
-    fn alarm(&mut self, moment: Moment) {
-        if moment.at >= self.give_up {
-            self.left = true;
-            self.over = true;
-        }
-        if self.content_retry.is_some_and(|at| moment.at >= at) {
-            self.content_retry = None;
-        }
-        for flight in &mut self.flights {
-            if matches!(flight.step, Step::Resting(until) if moment.at >= until) {
-                flight.step = Step::Reading;
-            }
-        }
     }
 
     fn advance(&mut self, moment: Moment, settings: &Settings, effects: &mut Vec<Effect>) {

@@ -44,12 +44,7 @@ impl Moves {
     }
 
     /// What came of a hand-over.
-    pub fn handed_over(
-        &mut self,
-        offered: Vec<(ShardId, Fence)>,
-        answer: Result<Vec<ShardId>, StoreError>,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub fn handed_over(&mut self, offered: Vec<(ShardId, Fence)>, answer: Result<Vec<ShardId>, StoreError>, effects: &mut Vec<Effect>) {
         self.giving = false;
         match answer {
             Ok(given) => {

@@ -34,9 +34,9 @@ pub struct Pending {
     pub received_at: Timestamp,
     /// How many mails it stands for.
     pub count: u32,
-    /// How often sending it was tried and answered.
+    /// How often a try to send it ended.
     pub attempts: u32,
-    /// Whether every try was definitely not taken, so that it may ride along with a newer push.
+    /// Whether every try that began was definitely not taken, so that it may ride along with a newer push.
     pub refused: bool,
     /// Not to be sent before.
     pub next_at: Timestamp,
@@ -66,7 +66,7 @@ pub struct Mark {
     pub reason: Arc<str>,
 }
 
-/// A row that is to be tried again.
+/// A row that is to be tried again, or whose next try begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retry {
     /// Which row.
@@ -75,9 +75,13 @@ pub struct Retry {
     pub mailbox: MailboxId,
     /// Under which authority.
     pub authority: Authority,
+    /// The push that carries it from here on.
+    pub group: EventKey,
     /// Not before.
     pub next_at: Timestamp,
-    /// Whether the try was definitely not taken; once `false`, it stays so.
+    /// Whether a try ended: it is counted.
+    pub ended: bool,
+    /// Whether every try that began was definitely not taken.
     pub refused: bool,
     /// The provider's code.
     pub reason: Arc<str>,
@@ -92,7 +96,7 @@ pub trait DeliveryStore: Send + Sync + 'static {
     /// Settles rows; one that is settled already stays as it is. At most 1,000.
     async fn mark(&self, marks: &[Mark]) -> Result<(), StoreError>;
 
-    /// Adds one to `attempts` and sets `next_at` for rows under their authority. At most 1,000.
+    /// Sets group, `next_at` and `refused` for PENDING rows under their authority, and adds one to `attempts` where a try ended. At most 1,000.
     async fn schedule(&self, retries: &[Retry]) -> Result<(), StoreError>;
 
     /// Mailboxes of the session that hold a PENDING row with `next_at <= now`, at most `limit`, longest due first.

@@ -43,7 +43,9 @@ impl DeliveryStore for PostgresStore {
             let query = sqlx::query(include_str!("queries/schedule.sql"));
             let query = query.bind(column(|retry| retry.id.0)).bind(column(|retry| retry.mailbox.0));
             let query = query.bind(column(|retry| retry.authority.fence.0)).bind(column(|retry| retry.authority.session.0));
+            let query = query.bind(retries.iter().map(|retry| &retry.group.0[..]).collect::<Vec<&[u8]>>());
             let query = query.bind(column(|retry| retry.next_at.0));
+            let query = query.bind(retries.iter().map(|retry| retry.ended).collect::<Vec<_>>());
             let query = query.bind(retries.iter().map(|retry| retry.refused).collect::<Vec<_>>());
             query.bind(retries.iter().map(|retry| &*retry.reason).collect::<Vec<_>>()).execute(connection).await.map(drop)?;
         })

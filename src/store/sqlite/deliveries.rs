@@ -50,8 +50,8 @@ impl DeliveryStore for SqliteStore {
             let mut statement = tx.prepare_cached(include_str!("queries/schedule.sql"))?;
             for retry in &retries {
                 let Authority { fence, session } = retry.authority;
-                let (next_at, refused) = (retry.next_at.0, retry.refused);
-                statement.execute(params![retry.id.0, retry.mailbox.0, fence.0, session.0, next_at, refused, &*retry.reason])?;
+                let Retry { id, mailbox, group, next_at, ended, refused, reason, .. } = retry;
+                statement.execute(params![id.0, mailbox.0, fence.0, session.0, group.0, next_at.0, ended, refused, &**reason])?;
             }
             Ok(())
         };

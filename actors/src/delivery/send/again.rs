@@ -9,6 +9,7 @@ use crate::delivery::message::{Moment, code};
 use crate::delivery::retry::backoff;
 use crate::ports::delivery_store::{Retry, Settled};
 use crate::settings::Settings;
+use crate::time::Timestamp;
 
 impl Sending {
     /// What was tried before asks for its turn before anything is read for it.
@@ -24,15 +25,42 @@ impl Sending {
     }
 
     /// Its turn has come, or the row waits for it without anything having been read.
-    pub(super) fn turn(&mut self, moment: Moment, place: usize, answer: Result<(), Duration>, settings: &Settings) {
+    pub(super) fn turn(
+        &mut self,
+        moment: Moment,
+        place: usize,
+        answer: Result<(), Duration>,
+        settings: &Settings,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(flight) = self.flights.get_mut(place) else { return };
         match answer {
-            Ok(()) => flight.step = Step::Reading,
+            // What may have been taken keeps its ids anyway.
+            Ok(()) if !flight.push.refused => flight.step = Step::Reading,
+            Ok(()) => {
+                flight.step = Step::Beginning;
+                effects.push(Effect::Begin(place, self.retries_of(place, moment.now, (false, false), &code("under_way"))));
+            }
             Err(left) => {
                 let delay = left + self.chance.below(settings.push_retry_max / 2);
                 self.schedule(moment, place, delay, &code("channel_rests"));
             }
         }
+    }
+
+    /// It is noted that the try begins: should nobody hear how it ended, the rows are repeated as this push, and not with others.
+    pub(super) fn begun(&mut self, place: usize, noted: bool) {
+        let Some(flight) = self.flights.get_mut(place) else { return };
+        if matches!(flight.step, Step::Beginning) {
+            if noted { flight.step = Step::Reading } else { self.leave(place) }
+        }
+    }
+
+    /// The rows of a push as they are to be written; whether a try ended, and whether all were definitely not taken.
+    fn retries_of(&self, place: usize, next_at: Timestamp, (ended, refused): (bool, bool), reason: &Arc<str>) -> Vec<Retry> {
+        let (push, mailbox, authority) = (&self.flights[place].push, self.mailbox, self.authority);
+        let retry = |id| Retry { id, mailbox, authority, group: push.group, next_at, ended, refused, reason: reason.clone() };
+        push.rows.iter().map(|row| retry(row.id)).collect()
     }
 
     /// A try that was answered, or lost: again soon while content may be held, else later from the rows.
@@ -60,10 +88,9 @@ impl Sending {
 
     /// Leaves the rows of a push to be read again after a while.
     fn schedule(&mut self, moment: Moment, place: usize, delay: Duration, reason: &Arc<str>) {
-        let push = &self.flights[place].push;
-        let (mailbox, authority, refused, next_at) = (self.mailbox, self.authority, push.refused, moment.now + delay);
-        let rows = push.rows.iter();
-        self.retries.extend(rows.map(|row| Retry { id: row.id, mailbox, authority, next_at, refused, reason: reason.clone() }));
+        let refused = self.flights[place].push.refused;
+        let mut retries = self.retries_of(place, moment.now + delay, (true, refused), reason);
+        self.retries.append(&mut retries);
         self.flights[place].step = Step::Over;
     }
 
@@ -73,6 +100,35 @@ impl Sending {
         for place in 0..self.flights.len() {
             if let Step::Resting(until) = self.flights[place].step {
                 self.schedule(moment, place, until.since(moment.at), &code("hand_over"));
+            }
+        }
+    }
+
+    /// What was written, or is to be written again.
+    pub(super) fn written(&mut self, moment: Moment, ok: bool, settings: &Settings) {
+        let Some((mut marks, mut retries)) = self.writing.take() else { return };
+        if ok {
+            self.write_failures = 0;
+            return;
+        }
+        self.write_failures += 1;
+        self.write_at = moment.at + backoff(self.write_failures, settings.retry_base, settings.retry_max, &mut self.chance);
+        self.marks.append(&mut marks);
+        self.retries.append(&mut retries);
+    }
+
+    /// What rests is tried again; what takes too long is given up.
+    pub(super) fn alarm(&mut self, moment: Moment) {
+        if moment.at >= self.give_up {
+            self.left = true;
+            self.over = true;
+        }
+        if self.content_retry.is_some_and(|at| moment.at >= at) {
+            self.content_retry = None;
+        }
+        for flight in &mut self.flights {
+            if matches!(flight.step, Step::Resting(until) if moment.at >= until) {
+                flight.step = Step::Reading;
             }
         }
     }

@@ -1,12 +1,15 @@
 //! Sending: rows in hand become pushes, verdicts become marks and retries, what was left behind collapses.
 
+mod behind;
+
 use super::*;
 use crate::delivery::batch::HoldBudget;
 use crate::delivery::fanout::{mail_rows, new_mails};
 use crate::delivery::message::{Sent, code};
 use crate::delivery::outgoing::{Outgoing, Row};
 use crate::delivery::send::{Effect, Sending};
-use crate::ports::delivery_store::{Mark, Pending, Retry, Settled};
+use crate::ports::StoreError;
+use crate::ports::delivery_store::{Mark, Retry, Settled};
 use crate::ports::mail_source::{MailContent, SourceError};
 use crate::ports::mailbox_store::DeliveryKind;
 use crate::ports::push_sender::{Content, Permit, Push, Verdict};
@@ -41,6 +44,9 @@ struct Outside {
     millis: u64,
     gate_open: bool,
     turn: Result<(), Duration>,
+    begins: Result<(), StoreError>,
+    /// Tries that were noted to begin, and how many pushes had been sent by then.
+    begun: Vec<(usize, Vec<Retry>)>,
     device: Option<DeviceNow>,
     contents: Vec<(EventKey, Option<MailContent>)>,
     verdicts: Vec<Verdict>,
@@ -60,8 +66,23 @@ impl Outside {
         let machine = Sending::new((MAILBOX, AUTHORITY), pushes, order, at, HoldBudget::new(budget), &Settings::default());
         let (marks, retries, verdicts) = (Vec::new(), Vec::new(), Vec::new());
         let (device, pushes) = (Some(device(1)), Vec::new());
-        let (gate_open, turn) = (true, Ok(()));
-        Self { machine, millis: 0, gate_open, turn, device, contents, verdicts, pushes, asked: 0, marks, retries, forgotten: 0, done: None }
+        Self {
+            machine,
+            millis: 0,
+            gate_open: true,
+            turn: Ok(()),
+            begins: Ok(()),
+            begun: Vec::new(),
+            device,
+            contents,
+            verdicts,
+            pushes,
+            asked: 0,
+            marks,
+            retries,
+            forgotten: 0,
+            done: None,
+        }
     }
 
     fn now(&self) -> Moment {
@@ -99,6 +120,10 @@ impl Outside {
             }
             Effect::Unread => Sent::Unread(Ok(5)),
             Effect::Turn(place, _) => Sent::Turn(place, self.turn),
+            Effect::Begin(place, retries) => {
+                self.begun.push((self.pushes.len(), retries));
+                Sent::Begun(place, self.begins.clone())
+            }
             Effect::Room(place, _) => Sent::Room(place, Ok(Permit::unlimited())),
             Effect::Device(place, _) => Sent::Device(place, Ok(self.device.clone())),
             Effect::Send { place, push, .. } => {
@@ -308,44 +333,6 @@ fn content_that_cannot_be_read_twice_is_left_out_and_the_mail_is_announced() {
         }
     }
     assert_eq!((outside.pushes[0].content.clone(), outside.pushes[0].count), (Content::MailOnly, 1));
-}
-
-fn pending(number: u32, group: u32, attempts: u32, refused: bool) -> Pending {
-    Pending {
-        id: id(number.into()),
-        device: DeviceId(1),
-        generation: Generation(1),
-        event: event(number),
-        group: event(group),
-        kind: DeliveryKind::Mail,
-        item: Some(item(number)),
-        received_at: NOON - seconds(number.into()),
-        count: 1,
-        attempts,
-        refused,
-        next_at: NOON,
-        expires_at: NOON + seconds(86_400),
-    }
-}
-
-#[test]
-fn rows_left_behind_collapse_into_the_newest_unless_they_may_have_been_taken() {
-    let groups = |rows: &[Pending]| {
-        let pushes = Outgoing::from_pending(rows, &[recipient(1, &[])], NOON);
-        pushes.into_iter().map(|push| (push.group, push.rows.iter().map(|row| row.id.0).collect::<Vec<_>>())).collect::<Vec<_>>()
-    };
-    let refused = [pending(3, 3, 2, true), pending(1, 1, 1, true), pending(2, 2, 4, true)];
-    assert_eq!(groups(&refused), [(event(1), vec![1, 2, 3])], "all refused: one push");
-    let unknown = [pending(3, 3, 2, true), pending(1, 1, 1, true), pending(2, 2, 1, false)];
-    assert_eq!(groups(&unknown), [(event(2), vec![2]), (event(1), vec![1, 3])], "one may have been taken: it keeps its ids");
-    let never_tried = [pending(2, 2, 0, false), pending(1, 1, 0, false)];
-    assert_eq!(groups(&never_tried), [(event(2), vec![2]), (event(1), vec![1])], "a crash may have hidden an answer");
-    let not_due = [Pending { next_at: NOON + seconds(1), ..pending(1, 1, 1, true) }];
-    assert_eq!(groups(&not_due), []);
-    let one_due = [pending(2, 2, 1, true), Pending { next_at: NOON + seconds(1), ..pending(1, 1, 1, true) }];
-    assert_eq!(groups(&one_due), [(event(1), vec![1, 2])], "they wait for the same provider");
-    let one_due = [pending(2, 2, 1, false), Pending { next_at: NOON + seconds(1), ..pending(1, 1, 1, true) }];
-    assert_eq!(groups(&one_due), [(event(2), vec![2])]);
 }
 
 #[test]

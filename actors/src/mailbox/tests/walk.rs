@@ -49,9 +49,18 @@ impl World {
             Some(Work::Recent) if self.moving => words.extend(["page", "store", "not-ours"]),
             Some(Work::Recent) => words.extend(["page", "store"]),
             Some(Work::Resend) => words.extend(["nothing", "announced", "store"]),
-            Some(Work::Sync) => {
-                words.extend(["nothing", "announced", "more", "dirty", "state-lost", "throttled", "refused", "moved", "overtaken", "unknown"])
-            }
+            Some(Work::Sync) => words.extend([
+                "nothing",
+                "announced",
+                "more",
+                "dirty",
+                "state-lost",
+                "throttled",
+                "refused",
+                "moved",
+                "overtaken",
+                "unknown",
+            ]),
             None => {}
         }
         if self.sending > 0 {

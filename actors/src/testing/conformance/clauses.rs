@@ -76,7 +76,7 @@ macro_rules! conformance {
             a_settled_row_keeps_its_event,
             a_retry_is_fenced,
             rows_are_read_by_the_owner_of_their_mailbox,
-            one_unknown_answer_is_remembered,
+            a_try_is_noted_when_it_begins_and_when_it_ends,
             a_settled_row_is_not_scheduled,
             stranded_rows_are_found_whatever_their_fence,
             the_longest_due_are_found_first,

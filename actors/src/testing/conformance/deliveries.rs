@@ -66,7 +66,7 @@ pub async fn a_retry_is_fenced(f: &impl Fixture) {
     let world = World::new(f).await;
     let id = world.commit(0, vec![world.row(1)]).await.inserted[0].id;
     let later = START + Duration::from_secs(900);
-    let retry = Retry { id, mailbox: world.mailbox, authority: world.authority, next_at: later, refused: true, reason: "503".into() };
+    let retry = Retry { next_at: later, reason: "503".into(), ..world.retry(id) };
     world.store.schedule(std::slice::from_ref(&retry)).await.unwrap();
     let row = world.pending().await.remove(0);
     assert_eq!((row.attempts, row.next_at, row.refused), (1, later, true));
@@ -80,14 +80,24 @@ pub async fn a_retry_is_fenced(f: &impl Fixture) {
     assert_eq!(world.store.delivery_list(world.mailbox, 1).await.unwrap()[0].reason.as_deref(), Some("503"));
 }
 
-/// `refused` is what all answered tries were; once `false` it stays so.
-pub async fn one_unknown_answer_is_remembered(f: &impl Fixture) {
+/// A try that begins is noted before it is sent: with what it is sent, and that it may be taken; its end is counted, and says what is known of all tries.
+pub async fn a_try_is_noted_when_it_begins_and_when_it_ends(f: &impl Fixture) {
     let world = World::new(f).await;
     let id = world.commit(0, vec![world.row(1)]).await.inserted[0].id;
-    for (refused, expected) in [(true, true), (false, false), (true, false)] {
-        let (mailbox, authority) = (world.mailbox, world.authority);
-        world.store.schedule(&[Retry { id, mailbox, authority, next_at: START, refused, reason: "x".into() }]).await.unwrap();
-        assert_eq!(world.pending().await[0].refused, expected);
+    let seen = async || {
+        let row = world.pending().await.remove(0);
+        (row.group, row.attempts, row.refused)
+    };
+    let begins = Retry { group: event(7), ended: false, refused: false, ..world.retry(id) };
+    for (retry, expected) in [
+        (world.retry(id), (event(2), 1, true)),
+        (begins.clone(), (event(7), 1, false)),
+        (Retry { refused: true, ended: true, ..begins.clone() }, (event(7), 2, true)),
+        (begins.clone(), (event(7), 2, false)),
+        (Retry { ended: true, ..begins }, (event(7), 3, false)),
+    ] {
+        world.store.schedule(&[retry]).await.unwrap();
+        assert_eq!(seen().await, expected);
     }
 }
 
@@ -96,8 +106,7 @@ pub async fn a_settled_row_is_not_scheduled(f: &impl Fixture) {
     let world = World::new(f).await;
     let id = world.commit(0, vec![world.row(1)]).await.inserted[0].id;
     world.store.mark(&[mark(id, Settled::Sent, "accepted")]).await.unwrap();
-    let (mailbox, authority) = (world.mailbox, world.authority);
-    world.store.schedule(&[Retry { id, mailbox, authority, next_at: START, refused: true, reason: "x".into() }]).await.unwrap();
+    world.store.schedule(&[world.retry(id)]).await.unwrap();
     let row = &world.store.delivery_list(world.mailbox, 1).await.unwrap()[0];
     assert_eq!((row.state.as_str(), row.attempts), ("SENT", 0));
 }
@@ -178,9 +187,7 @@ pub async fn pending_rows_are_bounded(f: &impl Fixture) {
 pub async fn a_thousand_rows_are_one_call(f: &impl Fixture) {
     let world = World::new(f).await;
     let rows = world.commit(0, (0..1000).map(|n| world.row(n)).collect()).await.inserted;
-    let (mailbox, authority) = (world.mailbox, world.authority);
-    let retry = |id| Retry { id, mailbox, authority, next_at: START, refused: true, reason: "429".into() };
-    world.store.schedule(&rows.iter().map(|row| retry(row.id)).collect::<Vec<_>>()).await.unwrap();
+    world.store.schedule(&rows.iter().map(|row| world.retry(row.id)).collect::<Vec<_>>()).await.unwrap();
     assert!(world.pending().await.iter().all(|row| row.attempts == 1));
     let marks: Vec<_> = rows.iter().map(|row| mark(row.id, Settled::Sent, "accepted")).collect();
     world.store.mark(&marks).await.unwrap();

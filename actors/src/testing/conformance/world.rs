@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::members::own_all;
 use super::{Fixture, Store};
 use crate::ids::{
-    Authority, DeviceId, EventKey, Generation, ItemId, MailboxId, NodeId, Session, ShardId, Smtp, SyncSeq, SyncState, TenantId,
+    Authority, DeliveryId, DeviceId, EventKey, Generation, ItemId, MailboxId, NodeId, Session, ShardId, Smtp, SyncSeq, SyncState, TenantId,
 };
 use crate::ports::cluster_store::{Beat, Features, Join};
-use crate::ports::delivery_store::Pending;
+use crate::ports::delivery_store::{Pending, Retry};
 use crate::ports::mailbox_store::{Commit, Committed, DeliveryKind, NewDelivery};
 use crate::ports::push_sender::{Provider, PushToken};
 use crate::ports::registry_store::{Registered, Registration};
@@ -179,6 +179,13 @@ impl<S: Store> World<S> {
     /// Commits one entry.
     pub async fn commit(&self, seq: i64, rows: Vec<NewDelivery>) -> Committed {
         self.store.sync_state_commit(&[self.entry(seq, rows)]).await.unwrap()
+    }
+
+    /// A row of mail 1 that was tried and definitely not taken, due at once.
+    #[must_use]
+    pub fn retry(&self, id: DeliveryId) -> Retry {
+        let (mailbox, authority, group) = (self.mailbox, self.authority, event(2));
+        Retry { id, mailbox, authority, group, next_at: START, ended: true, refused: true, reason: "429".into() }
     }
 
     /// The rows that wait, as the world's session reads them.

@@ -40,8 +40,9 @@ impl DeliveryStore for MemoryStore {
                 }
                 let row = model.deliveries.get_mut(&retry.id);
                 if let Some(row) = row.filter(|row| row.mailbox == retry.mailbox && row.settled.is_none()) {
-                    row.refused = retry.refused && (row.attempts == 0 || row.refused);
-                    row.attempts += 1;
+                    row.refused = retry.refused;
+                    row.attempts += u32::from(retry.ended);
+                    row.group = retry.group;
                     row.next_at = retry.next_at;
                     row.reason = Some(retry.reason.clone());
                 }

@@ -55,6 +55,9 @@ impl World {
                 let turn = breaker.map_or(Ok(()), |breaker| breaker.turn(now, &settings));
                 self.sent(node, uid, Sent::Turn(place, turn));
             }
+            Effect::Begin(place, retries) => {
+                self.write(node, Vec::new(), retries, move |world, answer| world.sent(node, uid, Sent::Begun(place, answer)));
+            }
             Effect::Room(place, channel) => {
                 let now = self.mono(node);
                 let rests = self.process(node).and_then(|process| process.breakers.get(&channel)?.rests(now));

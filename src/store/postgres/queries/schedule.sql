@@ -1,9 +1,8 @@
--- Plans the next try. $1 to $7, by row: id, mailbox, fence, session, next_at, refused, reason.
--- `refused` stays true only while every answered try was definitely not taken.
+-- Plans the next try, or notes that it begins. $1 to $9, by row: id, mailbox, fence, session, group, next_at, ended, refused, reason.
 WITH retry AS (
     SELECT *
-    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bool[], $7::text[])
-      AS retry (id, mailbox_id, fence, session, next_at, refused, reason)
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bigint[], $7::bool[], $8::bool[], $9::text[])
+      AS retry (id, mailbox_id, fence, session, group_key, next_at, ended, refused, reason)
 ), held AS MATERIALIZED (
     -- Locked in order of mailbox before a row is touched: an adoption waits for us, or was waited for, and then does not match.
     SELECT mailbox.mailbox_id, mailbox.fence, mailbox.owner_session
@@ -15,8 +14,9 @@ WITH retry AS (
     FOR NO KEY UPDATE OF mailbox
 )
 UPDATE delivery
-SET attempts = delivery.attempts + 1,
-    refused = retry.refused AND (delivery.attempts = 0 OR delivery.refused),
+SET attempts = delivery.attempts + retry.ended::int,
+    refused = retry.refused,
+    group_key = retry.group_key,
     next_at = retry.next_at,
     reason = retry.reason
 FROM retry

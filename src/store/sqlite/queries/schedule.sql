@@ -1,10 +1,10 @@
--- Plans the next try of a row. ?1: id; ?2: mailbox; ?3: fence; ?4: session; ?5: next_at; ?6: refused; ?7: reason.
--- `refused` stays true only while every answered try was definitely not taken.
+-- Plans the next try of a row, or notes that it begins. ?1: id; ?2: mailbox; ?3: fence; ?4: session; ?5: group; ?6: next_at; ?7: ended; ?8: refused; ?9: reason.
 UPDATE delivery
-SET attempts = delivery.attempts + 1,
-    refused = ?6 AND (delivery.attempts = 0 OR delivery.refused),
-    next_at = ?5,
-    reason = ?7
+SET attempts = delivery.attempts + ?7,
+    refused = ?8,
+    group_key = ?5,
+    next_at = ?6,
+    reason = ?9
 FROM mailbox
 WHERE delivery.id = ?1
   AND delivery.mailbox_id = ?2
