@@ -38,10 +38,10 @@ pub fn read(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Reading 
     let refusal: Refusal = serde_json::from_slice(body).unwrap_or_default();
     let reason = code(status, &refusal.reason);
     match (status, refusal.reason.as_str()) {
-        (400, "BadDeviceToken" | "DeviceTokenNotForTopic") => Reading::Settled(Verdict::DeviceGone { since: None, reason }),
+        (400, "BadDeviceToken" | "DeviceTokenNotForTopic") => Reading::Settled(Verdict::DeviceGone { since: None, certain: false, reason }),
         (410, "Unregistered" | "ExpiredToken") => {
             let since = refusal.timestamp.map(|millis| Timestamp(millis.saturating_mul(1_000)));
-            Reading::Settled(Verdict::DeviceGone { since, reason })
+            Reading::Settled(Verdict::DeviceGone { since, certain: since.is_some(), reason })
         }
         (403, "ExpiredProviderToken") => Reading::TokenExpired(Verdict::Credentials { reason }),
         // A topic that the key may not use, or that is none, is the configuration's: every push of the app would come back so.

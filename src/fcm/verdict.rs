@@ -76,8 +76,10 @@ pub fn read(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Reading 
     let fcm_code = error.fcm_code();
     let reason = code(status, if fcm_code.is_empty() { &error.status } else { fcm_code });
     match (status, fcm_code) {
-        (404, "UNREGISTERED") => Reading::Settled(Verdict::DeviceGone { since: None, reason }),
-        (400, "INVALID_ARGUMENT" | "") if error.blames_the_target() => Reading::Settled(Verdict::DeviceGone { since: None, reason }),
+        (404, "UNREGISTERED") => Reading::Settled(Verdict::DeviceGone { since: None, certain: true, reason }),
+        (400, "INVALID_ARGUMENT" | "") if error.blames_the_target() => {
+            Reading::Settled(Verdict::DeviceGone { since: None, certain: false, reason })
+        }
         // The device is another project's: a mistake of the app or of the configuration, not the device's end.
         (403, "SENDER_ID_MISMATCH") => Reading::Settled(Verdict::Refused { reason }),
         (401, _) => Reading::TokenRefused(Verdict::Credentials { reason }),

@@ -11,6 +11,8 @@ use crate::time::Monotonic;
 
 /// How many of the last sends are looked at.
 const RECENT: u32 = 64;
+/// So often, each time [`Settings::breaker_pause`] after the last, must a provider say for certain that a channel's only device is gone before it is believed.
+const CERTAIN: u32 = 5;
 /// So many tries in a row without an answer that settles anything, and the provider is taken to be away.
 const AWAY_AFTER: u32 = 5;
 
@@ -21,9 +23,11 @@ pub struct Breaker {
     gone: u64,
     /// How many of the bits are sends, at most [`RECENT`].
     sends: u32,
-    /// Devices whose "gone" was not believed (their tokens' hashes), at most [`RECENT`]: trying them again counts nothing, so that one device that is
-    /// gone is not taken for a wrong configuration.
-    doubted: VecDeque<u64>,
+    /// Devices whose "gone" was not believed, at most [`RECENT`]: trying them again counts nothing, so that one device that is gone is not taken for a wrong
+    /// configuration.
+    doubted: VecDeque<Doubted>,
+    /// A channel's only device was believed to be gone; until a push is taken, no other one is.
+    believed: bool,
     /// No send before this.
     paused_until: Monotonic,
     /// Whether the pause is an alarm (wrong configuration or credentials).
@@ -32,6 +36,17 @@ pub struct Breaker {
     unsettled: u32,
     /// While it is away: when the next push that was tried before may find out whether it is back.
     probe_at: Monotonic,
+}
+
+/// A device whose "gone" was not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Doubted {
+    /// The hash of its token.
+    device: u64,
+    /// How often its provider said so for certain.
+    certain: u32,
+    /// What is said before this was said already.
+    counts_from: Monotonic,
 }
 
 /// What is made of a verdict.
@@ -81,6 +96,7 @@ impl Breaker {
         match verdict {
             Verdict::Accepted => {
                 self.push(false);
+                self.believed = false;
                 self.alarmed &= self.suspicious(settings);
                 Judgement::Stands
             }
@@ -88,18 +104,21 @@ impl Breaker {
                 self.pause(now, settings);
                 Judgement::Stands
             }
-            Verdict::DeviceGone { .. } => {
+            Verdict::DeviceGone { certain, .. } => {
                 // Two in a row may be the first two of everybody: one in between that is taken makes the difference.
                 let again = self.sends > 0 && self.gone & 1 == 1;
                 let device = hash(token);
-                if !self.doubted.contains(&device) {
+                if !self.doubted.iter().any(|doubted| doubted.device == device) {
                     self.push(true);
                 }
                 if !again && !self.suspicious(settings) {
-                    self.doubted.retain(|other| *other != device);
+                    self.doubted.retain(|doubted| doubted.device != device);
                     return Judgement::Stands;
                 }
                 self.doubt(device);
+                if *certain && self.believes_the_only(now, device, settings) {
+                    return Judgement::Stands;
+                }
                 if self.sends >= settings.breaker_sample && self.suspicious(settings) {
                     self.pause(now, settings);
                 }
@@ -121,13 +140,30 @@ impl Breaker {
     }
 
     fn doubt(&mut self, device: u64) {
-        if self.doubted.contains(&device) {
+        if self.doubted.iter().any(|doubted| doubted.device == device) {
             return;
         }
         if self.doubted.len() == RECENT as usize {
             self.doubted.pop_front();
         }
-        self.doubted.push_back(device);
+        self.doubted.push_back(Doubted { device, certain: 0, counts_from: Monotonic(0) });
+    }
+
+    /// Whether the one device that seems gone is believed to be: nobody else's success can tell it from a wrong configuration, but its provider's certainty can,
+    /// said again and again. As long as any other device is doubted it is everybody, and nobody is forgotten.
+    fn believes_the_only(&mut self, now: Monotonic, device: u64, settings: &Settings) -> bool {
+        let [doubted] = self.doubted.make_contiguous() else { return false };
+        if self.believed || doubted.device != device || now < doubted.counts_from {
+            return false;
+        }
+        doubted.certain += 1;
+        doubted.counts_from = now + settings.breaker_pause;
+        if doubted.certain < CERTAIN {
+            return false;
+        }
+        self.doubted.clear();
+        self.believed = true;
+        true
     }
 
     fn push(&mut self, gone: bool) {
@@ -160,7 +196,59 @@ mod tests {
     use super::*;
 
     fn gone() -> Verdict {
-        Verdict::DeviceGone { since: None, reason: Arc::from("BadDeviceToken") }
+        Verdict::DeviceGone { since: None, certain: false, reason: Arc::from("BadDeviceToken") }
+    }
+
+    fn certainly_gone() -> Verdict {
+        Verdict::DeviceGone { since: None, certain: true, reason: Arc::from("Unregistered") }
+    }
+
+    /// One send: the minute, the device, the answer.
+    type Send = (i64, i64, Verdict);
+
+    /// The devices that are forgotten after these sends over one channel.
+    fn forgotten(sends: impl IntoIterator<Item = Send>) -> Vec<i64> {
+        let mut breaker = Breaker::default();
+        let mut forgotten = Vec::new();
+        for (minute, device, verdict) in sends {
+            let gone = matches!(verdict, Verdict::DeviceGone { .. });
+            if note(&mut breaker, minute * 60_000_000, device, &verdict) == Judgement::Stands && gone {
+                forgotten.push(device);
+            }
+        }
+        forgotten
+    }
+
+    #[test]
+    fn a_channel_s_only_device_is_forgotten_when_its_provider_is_certain_again_and_again_and_nobody_else_is() {
+        let none: [i64; 0] = [];
+        let certain = |minutes: std::ops::Range<i64>, device| minutes.map(move |minute| (minute, device, certainly_gone()));
+        let table: Vec<(&str, Vec<Send>, Vec<i64>)> = vec![
+            ("five times, a minute apart", certain(0..5, 1).collect(), vec![1]),
+            ("four times", certain(0..4, 1).collect(), none.into()),
+            ("for many mails in one minute", std::iter::repeat_n((7, 1, certainly_gone()), 50).collect(), none.into()),
+            ("a wrong environment or topic for one device", (0..100).map(|minute| (minute, 1, gone())).collect(), none.into()),
+            (
+                "certain now and then only",
+                (0..8).map(|minute| (minute, 1, if minute % 2 == 0 { certainly_gone() } else { gone() })).collect(),
+                none.into(),
+            ),
+            ("two devices, in turn", (0..100).map(|minute| (minute, minute % 2, certainly_gone())).collect(), none.into()),
+            (
+                "everybody, one after the other",
+                (0..20).flat_map(|device| certain(device * 10..device * 10 + 10, device)).collect(),
+                vec![0],
+            ),
+            ("another one was doubted before", std::iter::once((0, 2, gone())).chain(certain(1..100, 1)).collect(), none.into()),
+            (
+                "the next one after a push that was taken",
+                certain(0..5, 1).chain([(5, 2, Verdict::Accepted)]).chain(certain(6..11, 3)).collect(),
+                vec![1, 3],
+            ),
+        ];
+        for (what, sends, expected) in table {
+            assert_eq!(forgotten(sends), expected, "{what}");
+        }
     }
 
     /// The answer to the send at that microsecond, to a device of that number.

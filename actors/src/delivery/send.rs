@@ -314,7 +314,7 @@ impl Sending {
         match verdict {
             Verdict::Accepted => self.settle(place, Settled::Sent, "accepted"),
             Verdict::Refused { reason } => self.settle(place, Settled::Dead, &reason),
-            Verdict::DeviceGone { since, reason } => {
+            Verdict::DeviceGone { since, reason, .. } => {
                 self.forgetting += 1;
                 effects.push(Effect::Forget(flight.push.device, flight.push.generation, since));
                 self.settle(place, Settled::Dead, &reason);

@@ -131,6 +131,9 @@ pub enum Verdict {
     DeviceGone {
         /// Since when, if the provider says so (APNs 410): a registration after it stands.
         since: Option<Timestamp>,
+        /// Whether the provider says this of the very device (APNs 410 with its time, FCM `UNREGISTERED`), so that no wrong configuration can be behind it:
+        /// said again and again it is believed even of the only device of a channel.
+        certain: bool,
         /// The provider's code.
         reason: Arc<str>,
     },

@@ -11,7 +11,7 @@ fn expected(text: &str) -> Reading {
     let (verdict, reason) = text.split_once(' ').unwrap_or((text, ""));
     let reason = reason.into();
     if let Some(since) = verdict.strip_prefix("gone@") {
-        return Reading::Settled(Verdict::DeviceGone { since: Some(Timestamp(since.parse().unwrap())), reason });
+        return Reading::Settled(Verdict::DeviceGone { since: Some(Timestamp(since.parse().unwrap())), certain: true, reason });
     }
     if let Some(seconds) = verdict.strip_prefix("later+") {
         return Reading::Settled(Verdict::Later { after: Some(Duration::from_secs(seconds.parse().unwrap())), reason });
@@ -19,7 +19,7 @@ fn expected(text: &str) -> Reading {
     match verdict {
         "accepted" => Reading::Settled(Verdict::Accepted),
         "later" => Reading::Settled(Verdict::Later { after: None, reason }),
-        "gone" => Reading::Settled(Verdict::DeviceGone { since: None, reason }),
+        "gone" => Reading::Settled(Verdict::DeviceGone { since: None, certain: false, reason }),
         "refused" => Reading::Settled(Verdict::Refused { reason }),
         "credentials" => Reading::Settled(Verdict::Credentials { reason }),
         "renew" => Reading::TokenExpired(Verdict::Credentials { reason }),

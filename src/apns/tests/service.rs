@@ -70,7 +70,7 @@ async fn a_phone_without_the_app_is_gone_since_the_time_that_apple_says() {
     let stage = stage().await;
     let gone = mail(Provider::Apns, 5);
     stage.apple.phones().remove(&gone.token.0, 1_725_000_000_123);
-    let expected = Verdict::DeviceGone { since: Some(Timestamp(1_725_000_000_123_000)), reason: "Unregistered".into() };
+    let expected = Verdict::DeviceGone { since: Some(Timestamp(1_725_000_000_123_000)), certain: true, reason: "Unregistered".into() };
     assert_eq!(stage.send(gone).await, expected);
 }
 

@@ -8,14 +8,14 @@ use crate::fcm::verdict::{Reading, read};
 
 fn expected(text: &str) -> Reading {
     let (verdict, reason) = text.split_once(' ').unwrap_or((text, ""));
-    let reason = reason.into();
+    let (certain, reason) = (reason == "UNREGISTERED", reason.into());
     let (verdict, seconds) = verdict.split_once('+').map_or((verdict, None), |(verdict, s)| (verdict, Some(s.parse().unwrap())));
     let after = seconds.map(Duration::from_secs);
     match verdict {
         "accepted" => Reading::Settled(Verdict::Accepted),
         "later" => Reading::Settled(Verdict::Later { after, reason }),
         "quota" => Reading::QuotaExceeded(Verdict::Later { after, reason }, after.unwrap()),
-        "gone" => Reading::Settled(Verdict::DeviceGone { since: None, reason }),
+        "gone" => Reading::Settled(Verdict::DeviceGone { since: None, certain, reason }),
         "refused" => Reading::Settled(Verdict::Refused { reason }),
         "credentials" => Reading::Settled(Verdict::Credentials { reason }),
         "renew" => Reading::TokenRefused(Verdict::Credentials { reason }),

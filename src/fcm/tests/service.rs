@@ -60,11 +60,11 @@ async fn a_phone_without_the_app_is_gone_and_one_of_another_project_is_not() {
     let (gone, foreign) = (mail(Provider::Fcm, 1), mail(Provider::Fcm, 2));
     stage.google.phones().remove(&gone.token.0, 1_000);
     stage.google.phones().install(&foreign.token.0, "another-project");
-    assert_eq!(stage.send(gone).await, Verdict::DeviceGone { since: None, reason: "UNREGISTERED".into() });
+    assert_eq!(stage.send(gone).await, Verdict::DeviceGone { since: None, certain: true, reason: "UNREGISTERED".into() });
     assert_eq!(stage.send(foreign).await, Verdict::Refused { reason: "SENDER_ID_MISMATCH".into() });
     let mut nonsense = mail(Provider::Fcm, 3);
     nonsense.token.0 = "not a token".into();
-    assert_eq!(stage.send(nonsense).await, Verdict::DeviceGone { since: None, reason: "INVALID_ARGUMENT".into() });
+    assert_eq!(stage.send(nonsense).await, Verdict::DeviceGone { since: None, certain: false, reason: "INVALID_ARGUMENT".into() });
 }
 
 #[tokio::test]

@@ -200,7 +200,7 @@ fn each_verdict_does_what_it_says() {
     let cases = [
         (Verdict::Accepted, Some(Settled::Sent), 0),
         (Verdict::Refused { reason: reason() }, Some(Settled::Dead), 0),
-        (Verdict::DeviceGone { since: None, reason: reason() }, Some(Settled::Dead), 1),
+        (Verdict::DeviceGone { since: None, certain: false, reason: reason() }, Some(Settled::Dead), 1),
     ];
     for (verdict, settled, forgotten) in cases {
         let mut outside = sent(vec![outgoing(1, &[1])]);

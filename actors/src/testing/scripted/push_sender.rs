@@ -45,7 +45,7 @@ impl Answer {
     /// The device is gone.
     #[must_use]
     pub fn gone(since: Option<Timestamp>) -> Self {
-        Self::saying(Verdict::DeviceGone { since, reason: Arc::from("BadDeviceToken") })
+        Self::saying(Verdict::DeviceGone { since, certain: false, reason: Arc::from("BadDeviceToken") })
     }
 
     /// Refused for good.

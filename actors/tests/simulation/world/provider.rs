@@ -150,7 +150,7 @@ impl World {
         let token = self.provider.sends[number].token.clone();
         if let Some(since) = self.provider.gone.get(&token).copied() {
             self.hit(Hit::DeviceGone);
-            return Some(Verdict::DeviceGone { since: Some(since), reason: code("Unregistered") });
+            return Some(Verdict::DeviceGone { since: Some(since), certain: true, reason: code("Unregistered") });
         }
         match self.provider.mood {
             Mood::Later => {
