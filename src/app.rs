@@ -13,7 +13,7 @@ use postrider_actors::system::{Identity, System};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::auth::fetch::HttpFetch;
-use crate::api::server::{ServeError, Server};
+use crate::api::server::{Reload, ServeError, Server};
 use crate::api::{Api, ApiParts, Tenant};
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -156,6 +156,12 @@ impl Node {
     /// The system's.
     pub fn admin_address(&self) -> std::io::Result<std::net::SocketAddr> {
         self.server.admin_address()
+    }
+
+    /// The way to have what can change without a restart read again at once.
+    #[must_use]
+    pub fn reload(&self) -> Reload {
+        self.server.reload()
     }
 
     /// Runs until told to stop or until the session is over; then finishes what is under way within the configured deadline.

@@ -100,3 +100,11 @@ async fn watching_shows_one_document_a_line_until_the_reader_goes_away() {
     let status = tokio::time::timeout(node::SOON, ended).await.expect("it ends").expect("waiting does not panic");
     assert_eq!(status.code(), Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hang_up_ends_nothing_and_says_what_is_read_again() {
+    let (world, mut node) = staffed(1).await;
+    node.signal(rustix::process::Signal::HUP);
+    node.until("it says what is read again", async |node| node.log().contains("SIGHUP")).await;
+    assert_eq!(node.live_mailboxes(world.key()).await, Some(1));
+}

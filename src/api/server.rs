@@ -2,12 +2,14 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper_util::rt::TokioTimer;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::guard::Guard;
@@ -55,7 +57,19 @@ pub struct Server {
     public: (TcpListener, Router),
     admin: Option<(TcpListener, Router)>,
     tls: Option<Certificate>,
+    reload: Reload,
     settings: ApiSettings,
+}
+
+/// Has what can be read again while the API is served read again at once: its certificate. Asked twice before it is done is asked once.
+#[derive(Debug, Clone, Default)]
+pub struct Reload(Arc<Notify>);
+
+impl Reload {
+    /// Now.
+    pub fn now(&self) {
+        self.0.notify_one();
+    }
 }
 
 impl Api {
@@ -71,7 +85,7 @@ impl Api {
             Some(address) => Some((listen("api.admin_listen", address)?, routes::private(&self.0))),
             None => None,
         };
-        Ok(Server { public, admin, tls, settings })
+        Ok(Server { public, admin, tls, reload: Reload::default(), settings })
     }
 
     /// Binds and runs until told to stop; for when nothing is to happen in between.
@@ -109,17 +123,23 @@ impl Server {
         self.admin.as_ref().map_or_else(|| self.public_address(), |(listener, _)| listener.local_addr())
     }
 
+    /// The way to have the certificate read again at once.
+    #[must_use]
+    pub fn reload(&self) -> Reload {
+        self.reload.clone()
+    }
+
     /// Serves until told to stop; then requests under way are finished within `api.drain`, and idle connections closed.
     ///
     /// # Errors
     /// If an address ends being served before that.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServeError> {
-        let Self { public, admin, tls: certificate, settings } = self;
+        let Self { public, admin, tls: certificate, reload, settings } = self;
         let stop = stop.child_token();
         let tls = certificate.as_ref().map(|certificate| certificate.config.clone());
         let reloader = async {
             match certificate {
-                Some(certificate) => certificate.keep_current(&stop).await,
+                Some(certificate) => certificate.keep_current(&reload.0, &stop).await,
                 None => stop.cancelled().await,
             }
         };

@@ -8,6 +8,7 @@ use axum_server::tls_rustls::RustlsConfig;
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::api::Tls;
@@ -85,15 +86,17 @@ impl Certificate {
         Ok(Self { config: RustlsConfig::from_config(load(files)?), files: files.clone(), seen })
     }
 
-    /// Looks at the files now and then until told to stop. Files that cannot be used leave the former certificate in place and are tried again at each look.
-    pub async fn keep_current(mut self, stop: &CancellationToken) {
+    /// Looks at the files now and then until told to stop, and reads them at once when `asked`, changed or not. Files that cannot be used leave the former
+    /// certificate in place and are tried again at each look.
+    pub async fn keep_current(mut self, asked: &Notify, stop: &CancellationToken) {
         loop {
-            tokio::select! {
+            let asked = tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(self.files.reload) => {}
-            }
+                () = asked.notified() => true,
+                () = tokio::time::sleep(self.files.reload) => false,
+            };
             let latest = changed_at(&self.files);
-            if latest == self.seen {
+            if latest == self.seen && !asked {
                 continue;
             }
             let files = self.files.clone();
@@ -103,7 +106,7 @@ impl Certificate {
                     self.seen = latest;
                     tracing::info!("the API's certificate was read again");
                 }
-                Ok(Err(error)) => tracing::error!(%error, "the API's certificate changed and cannot be used; the former one stays"),
+                Ok(Err(error)) => tracing::error!(%error, "the API's certificate cannot be used; the former one stays"),
                 Err(error) => tracing::error!(%error, "reading the API's certificate failed"),
             }
         }

@@ -73,7 +73,7 @@ impl ConfigArgs {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run a node until it is told to stop (SIGTERM, SIGINT).
+    /// Run a node until it is told to stop (SIGTERM, SIGINT); SIGHUP reads the API's certificate again at once.
     Serve(serve::Args),
     /// Watch mails become pushes: a node with simulated Exchange, Apple and Google inside.
     #[cfg(feature = "demo")]

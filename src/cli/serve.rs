@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use postrider_actors::node::state::Ended;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, Failure};
 use super::{ConfigArgs, database};
+use crate::api::server::Reload;
 use crate::app::{MetricsText, Node, StartError, Stopped};
 use crate::config::Config;
 use crate::telemetry::exporter::Exporter;
@@ -43,11 +45,14 @@ async fn node(config: Config) -> anyhow::Result<Exit> {
     let metrics = start_metrics()?;
     let stop = CancellationToken::new();
     tokio::spawn(signalled(stop.clone()));
+    // From here on it ends nothing, also before there is anything to be read again.
+    let hung_up = signal(SignalKind::hangup()).context("SIGHUP cannot be listened to")?;
     let node = Node::start(&config, metrics).await.map_err(|error| match &error {
         StartError::Store(error) => database::explained(&config, error),
         _ => error.into(),
     })?;
     tracing::info!(api = %node.public_address()?, admin = %node.admin_address()?, "listening");
+    tokio::spawn(reloaded(hung_up, node.reload()));
     match node.run(stop).await? {
         Stopped::Told | Stopped::Ended(Ended::Drained) => Ok(Exit::Done),
         Stopped::Ended(Ended::Replaced) => {
@@ -55,6 +60,14 @@ async fn node(config: Config) -> anyhow::Result<Exit> {
         }
         Stopped::Ended(Ended::Stopped) => Err(Failure::error(Exit::Failed, "the core ended by a bug; start the node again")),
         Stopped::Ended(Ended::Unusable(why)) => Err(Failure::error(Exit::Failed, why)),
+    }
+}
+
+/// At each SIGHUP what can change without a restart is read again at once.
+async fn reloaded(mut hung_up: Signal, reload: Reload) {
+    while hung_up.recv().await.is_some() {
+        tracing::info!("SIGHUP: the API's certificate, if it has one, is read again; everything else in the configuration takes a restart");
+        reload.now();
     }
 }
 
@@ -70,7 +83,6 @@ pub fn start_metrics() -> anyhow::Result<MetricsText> {
 
 /// Cancels `stop` at the first SIGTERM or SIGINT; the second one ends the process at once.
 pub async fn signalled(stop: CancellationToken) {
-    use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
         tracing::warn!("signals cannot be listened to: only SIGKILL stops this process");
         return;

@@ -97,6 +97,29 @@ async fn a_certificate_is_replaced_without_a_restart_and_a_damaged_one_changes_n
     assert_eq!(held.get(&url).send().await.unwrap().status(), 200, "a connection from before goes on");
 }
 
+#[tokio::test]
+async fn a_certificate_is_read_again_at_once_when_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let tls = Tls { certificate: folder.path().join("c.pem"), key: folder.path().join("k.pem"), reload: Duration::from_secs(3_600) };
+    let (first, second) = (Authority::new(), Authority::new());
+    write(&tls, &first);
+    let world = start(|settings| settings.tls = Some(tls.clone())).await;
+    let url = format!("{}/healthz", world.base.replace("127.0.0.1", "localhost"));
+    let reached = async |authority: &Authority| trusting(authority).get(&url).send().await.is_ok_and(|answer| answer.status() == 200);
+    assert!(reached(&first).await);
+    std::fs::write(&tls.key, "damaged").unwrap();
+    world.reload.now();
+    world.reload.now();
+    assert!(reached(&first).await, "what cannot be used changes nothing");
+    write(&tls, &second);
+    world.reload.now();
+    let patience = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !reached(&second).await {
+        assert!(tokio::time::Instant::now() < patience, "the certificate was not read again");
+        tokio::task::yield_now().await;
+    }
+}
+
 #[test]
 fn files_that_are_missing_damaged_or_do_not_go_together_are_named() {
     install_tls_provider();

@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::auth::fetch::{Fetch, FetchError};
-use crate::api::server::ServeError;
+use crate::api::server::{Reload, ServeError};
 use crate::api::{Api, ApiParts, Tenant, key};
 use crate::config::api::Api as ApiSettings;
 use crate::config::from_toml;
@@ -123,6 +123,7 @@ struct World {
     core: Arc<Core>,
     documents: Arc<Documents>,
     client: reqwest::Client,
+    reload: Reload,
     stop: CancellationToken,
     running: JoinHandle<Result<(), ServeError>>,
 }
@@ -184,8 +185,9 @@ async fn started((parts, store, clock, core, documents): (ApiParts, MemoryStore,
     let base = format!("{scheme}://{}", server.public_address().unwrap());
     let admin = format!("{scheme}://{}", server.admin_address().unwrap());
     let stop = CancellationToken::new();
+    let reload = server.reload();
     let running = tokio::spawn(server.run(stop.clone()));
-    World { base, admin, store, clock, core, documents, client: client(), stop, running }
+    World { base, admin, store, clock, core, documents, client: client(), reload, stop, running }
 }
 
 fn client() -> reqwest::Client {
