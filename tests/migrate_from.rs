@@ -3,9 +3,18 @@
 mod node;
 mod postgres;
 
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use node::process::{Process, run};
 use node::{SOON, World};
 use postgres::Server;
+use postrider::clock::SystemClock;
+use postrider::config::database_url::DatabaseUrl;
+use postrider::store::{Options, PostgresStore, SqliteStore, Store};
+use postrider_actors::ids::{Smtp, TenantId};
+use postrider_actors::ports::{Clock, RegistryStore as _, StoreError};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -59,4 +68,38 @@ async fn everything_goes_to_postgresql_and_a_node_goes_on_there() {
 
     let paused = run(&["cluster", "status", "--config", &world.config.display().to_string()]);
     assert!(String::from_utf8_lossy(&paused.stdout).contains("SENDING PAUSED"), "the file pushes nothing any more");
+}
+
+fn pushes(file: &Path) -> bool {
+    let file = rusqlite::Connection::open(file).expect("it opens");
+    file.query_row("SELECT sending_allowed FROM cluster", [], |row| row.get(0)).expect("it has a row")
+}
+
+#[tokio::test]
+async fn the_file_is_paused_before_the_first_row_goes_and_goes_on_only_if_none_went() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, tenant, ada) = (folder.path().join("a.db"), TenantId("main".into()), Smtp::new("ada@example.com"));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let embedded = SqliteStore::open(&file, Options::new(clock.clone())).await.expect("it is made");
+    embedded.mailbox_add(&tenant, &ada, clock.now()).await.expect("it is added");
+    embedded.close().await;
+
+    let server = Server::new();
+    let database = server.database().await;
+    let Ok(DatabaseUrl::Postgres(url)) = DatabaseUrl::try_from(database.url.clone()) else { panic!("{}", database.url) };
+    let options = postrider::store::postgres::Options { migrate: true, ..Default::default() };
+    let store: Store = PostgresStore::open(&url, options).await.expect("it opens").into();
+
+    let (bob, seen) = (Smtp::new("bob@example.com"), AtomicBool::new(true));
+    store.registry.mailbox_add(&tenant, &bob, clock.now()).await.expect("it is added");
+    let told = |_: &'static str, _: u64| seen.store(pushes(&file), Ordering::Relaxed);
+    let refused = store.take_over(&file, clock.clone(), &told).await;
+    assert!(matches!(&refused, Err(StoreError::Unusable(text)) if text.contains("an empty one")), "{refused:?}");
+    assert!(pushes(&file), "nothing went");
+
+    store.registry.mailbox_remove(&tenant, &bob).await.expect("it is removed");
+    store.take_over(&file, clock.clone(), &told).await.expect("everything goes");
+    assert!(!seen.load(Ordering::Relaxed), "it was paused when its rows went");
+    assert!(!pushes(&file));
+    assert!(store.registry.mailbox_find(&tenant, &ada).await.expect("it answers").is_some());
 }

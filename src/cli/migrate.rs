@@ -18,7 +18,8 @@ Examples:
   postrider migrate --from sqlite:/var/lib/postrider/postrider.db
 
 --from takes over mailboxes with their sync states, devices, pushes that wait, keys and the audit trail, everything or nothing, into the empty PostgreSQL database that
-store.url names. No node may work on the file meanwhile; afterwards sending is paused in it, so that it pushes nothing should a node be started on it by mistake.";
+store.url names. No node may work on the file meanwhile. Sending is paused in it before the first row goes, so that it pushes nothing should a node be started on it by mistake; it is
+allowed again if nothing was taken over. Interrupted in between, or where the outcome is unknown, it stays paused: `postrider sending allow` on the file if it is to go on.";
 
 /// The command's arguments.
 #[derive(Debug, clap::Args)]

@@ -95,7 +95,7 @@ impl Store {
     }
 
     /// Takes over all of an embedded database that no node works on, keys and audit trail included, into an empty PostgreSQL database: everything or nothing. The file
-    /// stays as it is, but pushes nothing from then on. `told` hears how many rows of a table went so far.
+    /// stays as it is, but pushes nothing from the beginning of this on, unless nothing was taken over. `told` hears how many rows of a table went so far.
     ///
     /// # Errors
     /// `Unusable`, with what to do about it.
@@ -109,9 +109,19 @@ impl Store {
             return Err(StoreError::Unusable("only a PostgreSQL database takes an embedded one over: name it in store.url".into()));
         };
         let export = sqlite::export::Export::open(file, Options::new(clock)).await?;
-        let transferred = postgres::import::import(store, &export, told).await?;
-        export.retire().await?;
-        Ok(transferred)
+        // Before, not after: whatever interrupts this, the two are never both at work.
+        let pushed = export.pause().await?;
+        let mut transferred = postgres::import::import(store, &export, told).await;
+        // Where nobody knows what came of it, it stays paused.
+        if pushed
+            && matches!(transferred, Err(StoreError::Unusable(_) | StoreError::Unavailable(_)))
+            && let Err(error) = export.allow().await
+        {
+            transferred =
+                Err(StoreError::Unusable(format!("nothing was taken over, and sending stays paused in {}: {error}", file.display())));
+        }
+        export.close().await;
+        transferred
     }
 
     /// Closes its connections.

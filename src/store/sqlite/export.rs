@@ -43,18 +43,32 @@ impl Export {
         parsed.collect::<Result<_, serde_json::Error>>().map_err(|_| StoreError::Unusable("a row of it cannot be read".into()))
     }
 
-    /// It was taken over: from here on it pushes nothing, should a node be started on it by mistake.
-    pub(in crate::store) async fn retire(self) -> Result<(), StoreError> {
+    /// From here on it pushes nothing, should a node be started on it by mistake; says whether it did until now.
+    pub(in crate::store) async fn pause(&self) -> Result<bool, StoreError> {
+        self.set_sending(false).await
+    }
+
+    /// Nothing of it was taken over: it may push again.
+    pub(in crate::store) async fn allow(&self) -> Result<(), StoreError> {
+        self.set_sending(true).await.map(drop)
+    }
+
+    /// Whether that changed anything.
+    async fn set_sending(&self, allowed: bool) -> Result<bool, StoreError> {
         let progress = Progress::default();
         within(CALL, &progress, async {
             let mut writer = self.store.database().writer().await;
             let mut tx = writer.begin(Durability::Durable, &progress).await?;
-            sqlx::query("UPDATE cluster SET sending_allowed = 0").execute(&mut *tx).await?;
+            let query = sqlx::query("UPDATE cluster SET sending_allowed = ?1 WHERE sending_allowed <> ?1").bind(allowed);
+            let changed = query.execute(&mut *tx).await?.rows_affected() > 0;
             tx.commit().await?;
-            Ok(())
+            Ok(changed)
         })
-        .await?;
+        .await
+    }
+
+    /// Closes it, and lets go of its lock.
+    pub(in crate::store) async fn close(self) {
         self.store.close().await;
-        Ok(())
     }
 }
