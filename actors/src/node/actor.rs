@@ -1,6 +1,7 @@
 //! The shell of a node: joins and beats in tasks, opens the gate, supervises one actor a shard.
 
 mod moving;
+mod opening;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +14,6 @@ use super::state::{Effect, Ended, Input, Membership, Node};
 use crate::alarm::Alarm;
 use crate::context::Context;
 use crate::ids::{Session, ShardId};
-use crate::mailbox::state::Input as MailboxInput;
 use crate::ports::StoreError;
 use crate::ports::cluster_store::{Beat, Incoming, Join, Joined, ShardSeen};
 use crate::shard::actor::{Begin as BeginShard, Keeper};
@@ -175,14 +175,7 @@ impl State {
                 Effect::Join(replaces) => self.join(myself, replaces),
                 Effect::Enter => self.enter(myself),
                 Effect::Beat => self.beat(myself),
-                Effect::Open(until, sending) => {
-                    let closed = !context.gate.lets_pushes_out();
-                    context.gate.open_until(until, sending);
-                    if closed && context.gate.lets_pushes_out() {
-                        self.begin.directory.tell_all(&MailboxInput::Reopened);
-                    }
-                    metrics::sending_allowed(f64::from(u8::from(sending)));
-                }
+                Effect::Open(until, sending) => self.open(until, sending),
                 Effect::Suspend => context.gate.suspend(),
                 Effect::Shards(ours, incoming) => self.own(myself, ours, incoming).await?,
                 Effect::Reclaim => self.reclaim(myself),

@@ -52,6 +52,8 @@ pub enum Input {
     Ended(MailboxId),
     /// A mailbox found its row under another authority than ours, and rests until it is told whose it is.
     Doubted(MailboxId),
+    /// The store answers again: what waits for it need not wait any longer.
+    Reopened,
     /// The time of [`Shard::due`] came.
     Alarm,
 }
@@ -186,6 +188,7 @@ impl Shard {
                     self.again = true;
                 }
             }
+            Input::Reopened => self.reopened(now, settings),
             Input::Alarm => {}
         }
         if self.epoch.is_some() {
@@ -203,6 +206,13 @@ impl Shard {
         *self = Self::new(0);
         effects.push(Effect::Release);
         effects
+    }
+
+    /// A look that failed is made again soon, however often it failed; neighbours do not come all at once.
+    fn reopened(&mut self, now: Monotonic, settings: &Settings) {
+        if std::mem::take(&mut self.failures) > 0 {
+            self.ask_at = self.ask_at.min(now + self.chance.below(settings.retry_base * 2));
+        }
     }
 
     /// The next look at the store, no sooner than `retry_base` after a failure, later each time.

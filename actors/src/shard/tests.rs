@@ -131,6 +131,26 @@ fn a_store_that_fails_is_asked_again_and_a_lost_shard_is_released() {
 }
 
 #[test]
+fn a_store_that_was_away_for_long_is_asked_within_a_second_of_its_return() {
+    let begun: [(Input, &str); 2] = [(owned(EPOCH, 5, None), "adopt 7"), (Input::Incoming { ready: false }, "peek")];
+    for (begin, ask) in begun {
+        let mut shard = Shard::new(1);
+        assert_eq!(step(&mut shard, 0, begin), [ask]);
+        let failed = || if ask == "peek" { Input::Peeked(Err(away())) } else { Input::Rows(EPOCH, Err(away())) };
+        let mut now = 0;
+        for _ in 0..10 {
+            now = now.max(shard.due().0 / 1_000 + 1).min(now + 120_000);
+            step(&mut shard, now, Input::Alarm);
+            step(&mut shard, now, failed());
+        }
+        assert!(shard.due() > Monotonic((now + 15_000) * 1_000), "it waits by now");
+        step(&mut shard, now + 1, Input::Reopened);
+        assert!(shard.due() <= Monotonic((now + 1_001) * 1_000));
+        assert_eq!(step(&mut shard, now + 1_001, Input::Alarm), [ask]);
+    }
+}
+
+#[test]
 fn what_runs_goes_on_under_a_new_epoch_and_a_denial_waits_for_it() {
     let mut shard = running(&[1]);
     step(&mut shard, 1_000, Input::Doubted(MailboxId(1)));
