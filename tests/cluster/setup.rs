@@ -42,6 +42,8 @@ impl NodeConfig<'_> {
             r#"
 [node]
 name = "{name}"
+# As in config/production.example.toml.
+stop_deadline = "120s"
 
 [store]
 url = "{database}"

@@ -261,13 +261,13 @@ impl State {
 
     /// Starts the shards that are ours or are to become ours, ends the others, and passes on what changed about them.
     async fn own(&mut self, myself: &ActorRef<Message>, ours: Vec<ShardSeen>, incoming: Vec<Incoming>) -> Result<(), ActorProcessingErr> {
+        let order: Vec<ShardId> = ours.iter().map(|seen| seen.shard).chain(incoming.iter().map(|incoming| incoming.shard)).collect();
         let incoming = incoming.into_iter().map(|incoming| (incoming.shard, Seen::Incoming(incoming)));
-        let wanted: BTreeMap<ShardId, Seen> = incoming.chain(ours.into_iter().map(|seen| (seen.shard, Seen::Ours(seen)))).collect();
+        let mut wanted: BTreeMap<ShardId, Seen> = incoming.chain(ours.into_iter().map(|seen| (seen.shard, Seen::Ours(seen)))).collect();
         let gone: Vec<ShardId> = self.shards.keys().filter(|shard| !wanted.contains_key(shard)).copied().collect();
-        for shard in gone {
-            self.let_go(shard);
-        }
-        for (shard, seen) in wanted {
+        gone.into_iter().for_each(|shard| self.let_go(shard));
+        // As the heartbeat tells them: those with users are read before those without.
+        for (shard, seen) in order.into_iter().filter_map(|shard| Some((shard, wanted.remove(&shard)?))) {
             match self.shards.get_mut(&shard) {
                 None => self.start(myself, shard, seen).await?,
                 // It ends; if it is still wanted then, it begins anew.

@@ -163,7 +163,9 @@ async fn heartbeat(tx: &mut Tx<'_>, node: &NodeId, session: Session, users: u32,
     let Some((hb_seq, state)) = query.fetch_optional(&mut **tx).await? else { return Ok(None) };
     let (system_id, assign_ver, sending_allowed): (String, i64, bool) =
         sqlx::query_as("SELECT system_id, assign_ver, sending_allowed FROM cluster").fetch_one(&mut **tx).await?;
-    let query = sqlx::query_as::<_, (i64, i64, i64, i64)>("SELECT shard_id, epoch, change_seq, users FROM shard WHERE owner_session = ?1");
+    let query = sqlx::query_as::<_, (i64, i64, i64, i64)>(
+        "SELECT shard_id, epoch, change_seq, users FROM shard WHERE owner_session = ?1 ORDER BY users = 0, shard_id",
+    );
     let rows = query.bind(session.0).fetch_all(&mut **tx).await?;
     let users = rows.iter().map(|(.., users)| users.unsigned_abs()).sum();
     let seen = |(shard, epoch, change_seq, _)| ShardSeen { shard: shard_of(shard), epoch: Fence(epoch), change_seq, target: None };

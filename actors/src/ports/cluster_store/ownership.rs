@@ -21,7 +21,7 @@ pub struct Beat {
     pub now: Timestamp,
     /// Which database answered; a timeline that grew means that its last seconds may be lost.
     pub history: History,
-    /// Shards of this session and how often their membership changed.
+    /// Shards of this session and how often their membership changed; those with users before those without.
     pub shards: Vec<ShardSeen>,
     /// Watched mailboxes in them.
     pub users: u64,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 
 use super::{Call, Fault, MemoryStore, Model, NodeRow, shared};
-use crate::ids::{Authority, Fence, NodeId, Session, ShardId};
+use crate::ids::{Authority, Fence, MailboxId, NodeId, Session, ShardId};
 use crate::ports::cluster_store::{
     AdoptedShard, AssignLine, Beat, ClusterStore, ClusterView, Depth, History, Incoming, Join, Joined, Manner, OwnedMailbox, PlanCommit,
     Reason, ShardSeen,
@@ -241,11 +241,13 @@ pub(super) fn log(model: &mut Model, (ver, by): (i64, Session), shard: ShardId, 
 
 fn seen(model: &Model, session: Session, (hb_seq, state): (i64, NodeState), now: Timestamp) -> Beat {
     let ours = model.shards.iter().filter(|(_, row)| row.owner == Some(session));
+    let shards = ours.map(|(shard, row)| ShardSeen { shard: *shard, epoch: row.epoch, change_seq: row.change_seq, target: row.target });
     let is_ours = |shard: ShardId| model.shards.get(&shard).is_some_and(|row| row.owner == Some(session));
     let watched = model.devices.values().map(|device| device.mailbox);
     let watched = watched.filter(|mailbox| model.mailboxes.get(mailbox).is_some_and(|row| is_ours(row.shard)));
-    let users = watched.collect::<BTreeSet<_>>().len() as u64;
-    let shards = ours.map(|(shard, row)| ShardSeen { shard: *shard, epoch: row.epoch, change_seq: row.change_seq, target: row.target });
+    let watched: BTreeSet<MailboxId> = watched.collect();
+    let peopled: BTreeSet<ShardId> = watched.iter().filter_map(|mailbox| Some(model.mailboxes.get(mailbox)?.shard)).collect();
+    let (first, last): (Vec<_>, Vec<_>) = shards.partition(|seen| peopled.contains(&seen.shard));
     let coming = model.shards.iter().filter_map(|(shard, row)| {
         let target = row.target.filter(|target| target.session == session)?;
         Some(Incoming { shard: *shard, epoch: row.epoch, ready: target.ready })
@@ -257,8 +259,8 @@ fn seen(model: &Model, session: Session, (hb_seq, state): (i64, NodeState), now:
         sending_allowed: model.sending_allowed,
         now,
         history: model.database.clone(),
-        shards: shards.collect(),
-        users,
+        shards: [first, last].concat(),
+        users: watched.len() as u64,
         incoming: coming.collect(),
     }
 }

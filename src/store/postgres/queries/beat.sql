@@ -13,7 +13,7 @@ WITH beat AS (
            coalesce(array_agg(target_session), '{}') AS targets,
            coalesce(array_agg(coalesce(ready_session = target_session, false)), '{}') AS ready,
            coalesce(sum(users) FILTER (WHERE owner_session = $2), 0)::bigint AS users
-    FROM (SELECT * FROM shard WHERE owner_session = $2 OR target_session = $2 ORDER BY shard_id) AS mine
+    FROM (SELECT * FROM shard WHERE owner_session = $2 OR target_session = $2 ORDER BY users = 0, shard_id) AS mine
 )
 SELECT beat.hb_seq, beat.state, cluster.assign_ver, cluster.sending_allowed, now_micros() AS now, cluster.system_id, cluster.tli,
        seen.shards, seen.epochs, seen.changes, seen.owners, seen.targets, seen.ready, seen.users
