@@ -10,7 +10,7 @@ section! {
     pub struct Node with defaults {
         /// The node's name: one machine, over all lives of its process. Shown in logs, metrics and the cluster's tables.
         pub name: String = "node-1".into();
-        /// Where the other nodes reach `GET /readyz` of this one, as `http://host:port`: asked only when many nodes seem to be lost at once, to tell dead nodes from
+        /// Where the other nodes reach `GET /readyz` of this one, as `http://host:port` or `https://host:port`: asked only when many nodes seem to be lost at once, to tell dead nodes from
         /// a database that lost them. Empty: nobody asks.
         pub addr: String = String::new();
         /// Its share of the users relative to the other nodes; how many it takes at most is `core.max_users`.
