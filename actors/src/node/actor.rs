@@ -210,6 +210,7 @@ impl State {
             let answer = context.ports.cluster.join(&join).await;
             match &answer {
                 Ok(Joined::Done { .. }) => tracing::info!(node = %join.node, "joined"),
+                Ok(Joined::Over) => tracing::warn!(node = %join.node, "joined before, and was missed for so long that it was judged dead"),
                 Ok(Joined::Occupied { .. }) => tracing::warn!(node = %join.node, "another process of this name may be alive; waiting"),
                 Err(error) => tracing::error!(node = %join.node, %error, "cannot join"),
             }

@@ -198,6 +198,16 @@ fn entering_is_asked_again_with_the_next_heartbeat_that_is_answered() {
 }
 
 #[test]
+fn a_session_that_was_judged_before_it_heard_that_it_had_joined_is_over() {
+    let mut script = Script::new();
+    assert_eq!(script.at(0, Input::Alarm), [Effect::Join(None)]);
+    script.at(1_000, Input::Joined(NOON, Err(away())));
+    assert_eq!(script.at(60_000, Input::Alarm), [Effect::Join(None)]);
+    assert_eq!(script.at(60_010, Input::Joined(NOON, Ok(Joined::Over))), [Effect::End(Ended::Replaced)]);
+    assert_eq!(script.node.due(), Monotonic::NEVER);
+}
+
+#[test]
 fn a_database_that_is_not_ours_suspends_at_once_and_ends_nothing() {
     let mut script = Script::good();
     let foreign = StoreError::Unusable("another database".into());

@@ -28,7 +28,10 @@ pub(super) async fn join(connection: &mut PgConnection, join: &Join) -> Result<J
             let (now,) = sqlx::query_as::<_, (i64,)>("SELECT now_micros()").fetch_one(&mut *connection).await?;
             return Ok(Joined::Done { history: cluster.history, now: Timestamp(now), manner: Manner::Shared });
         }
-        if session == join.session || (!over && join.replaces != Some((session, hb_seq))) {
+        if session == join.session {
+            return Ok(Joined::Over);
+        }
+        if !over && join.replaces != Some((session, hb_seq)) {
             return Ok(Joined::Occupied { session, hb_seq });
         }
     }

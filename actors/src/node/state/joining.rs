@@ -38,6 +38,8 @@ impl Node {
                     self.entering = Step::Due;
                 }
             }
+            // It joined without hearing of it, and was judged since.
+            Ok(Joined::Over) => self.end(Ended::Replaced, effects),
             Ok(Joined::Occupied { session, hb_seq }) => {
                 self.failures = 0;
                 self.next_at = now + self.chance.around(settings.heartbeat);

@@ -98,4 +98,6 @@ pub enum Joined {
         /// Its last heartbeat: if that stands still for T it is dead.
         hb_seq: i64,
     },
+    /// This session joined before, and is over: it left, or was judged. Nothing was written.
+    Over,
 }

@@ -26,7 +26,10 @@ pub(super) fn join(model: &mut Model, join: &Join, now: Timestamp) -> Result<Joi
         if row.session == join.session && !over {
             return Ok(Joined::Done { history: model.database.clone(), now, manner: Manner::Shared });
         }
-        if row.session == join.session || (!over && join.replaces != Some((row.session, row.hb_seq))) {
+        if row.session == join.session {
+            return Ok(Joined::Over);
+        }
+        if !over && join.replaces != Some((row.session, row.hb_seq)) {
             return Ok(Joined::Occupied { session: row.session, hb_seq: row.hb_seq });
         }
     }
