@@ -89,3 +89,8 @@ fn with_a_shared_lock_on_adoption_a_mailbox_is_never_watched() {
     let rates = Rates { race_adoption: 500_000, ..Rates::default() };
     caught(Broken::SharedLockOnAdoption, "loss", |dice| striking(dice, &[Kind::Kill], rates.clone()));
 }
+
+#[test]
+fn a_sweep_that_asks_for_each_user_is_no_rest() {
+    caught(Broken::SweepByMailbox, "rest", |dice| Plan { mail_every: 6 * SECOND, ..striking(dice, &[], Rates::default()) });
+}

@@ -19,4 +19,6 @@ pub enum Broken {
     NoSecondSync,
     /// Adoption does not conflict with the adding of a mailbox.
     SharedLockOnAdoption,
+    /// The sweep asks for each mailbox.
+    SweepByMailbox,
 }

@@ -53,6 +53,7 @@ impl World {
         }
         if sweep && sweeps {
             self.sweep(node, uid);
+            self.sweep_by_mailbox(node);
         }
         self.after_on(node, TICK, move |world| world.chores_tick(node, uid));
     }
@@ -70,6 +71,16 @@ impl World {
                 world.cast(node, actor, move |world| world.mailbox_step(node, actor, Input::Resume));
             }
         });
+    }
+
+    /// A broken sweep, which costs a statement for each user.
+    fn sweep_by_mailbox(&mut self, node: usize) {
+        if self.broken != Some(Broken::SweepByMailbox) {
+            return;
+        }
+        for _ in 0..self.process(node).map_or(0, |process| process.directory.len()) {
+            self.ask(node, Way::Pool, PATIENCE, |_| Ok(()), |_, _| {});
+        }
     }
 
     fn chores_fail(&mut self, node: usize, uid: Uid) {

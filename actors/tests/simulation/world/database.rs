@@ -31,6 +31,10 @@ pub struct Database {
     pub latency: Micros,
     /// Statements so far.
     pub statements: u64,
+    /// The former primary: when it died, its tables, and what people had registered by then.
+    pub former: Option<(Micros, Model, Devices)>,
+    /// It answers in the place of the one that was promoted.
+    pub past: bool,
     /// Earlier tables, newest last, with what people registered by then.
     pub snapshots: Vec<(Micros, Model, Devices)>,
 }
@@ -46,6 +50,8 @@ impl Database {
             link: Link::default(),
             latency: 2 * MILLI,
             statements: 0,
+            former: None,
+            past: false,
             snapshots: Vec::new(),
         }
     }
@@ -151,6 +157,10 @@ impl World {
             let wait = self.db.stalled_until - self.now + self.dice.between(0, 20 * MILLI);
             return self.enter(wait, To::World, move |world| world.arrived(node, incarnation, run, answered));
         }
+        if self.goes_back(answered.to) {
+            self.hit(Hit::OldPrimary);
+            return answered.give(self, MILLI, Err(unavailable()));
+        }
         self.db.statements += 1;
         let answer = run(self);
         self.ownership_seen();
@@ -164,6 +174,16 @@ impl World {
         }
         let after = self.latency();
         answered.give(self, after, answer);
+    }
+
+    /// Whether the process that asks used a later history before: it does not go back behind it.
+    fn goes_back(&mut self, to: To) -> bool {
+        let timeline = self.db.store.read(|model| model.database.timeline);
+        let To::Process(node, life) = to else { return false };
+        let machine = &mut self.machines[node];
+        let Some(process) = machine.process.as_mut().filter(|_| machine.life == life) else { return false };
+        process.furthest = process.furthest.max(timeline);
+        process.furthest > timeline
     }
 
     fn latency(&mut self) -> Micros {

@@ -1,30 +1,57 @@
-//! A drain with a deadline in the simulation, as `System::drain` does it; then the process ends and the next one starts.
+//! A drain with a deadline in the simulation, with the steps of `System::drain` (`system/farewell.rs`); then the process ends and the next one starts.
+
+use std::cell::Cell;
+use std::rc::Rc;
 
 use postrider_actors::mailbox::state::Input as MailboxInput;
 use postrider_actors::node::state::Input;
 use postrider_actors::ports::ClusterStore;
+use postrider_actors::ports::cluster_store::{ClusterView, Depth};
+use postrider_actors::snapshot::NodeState;
 
 use super::World;
-use super::database::{PATIENCE, Way, at_once};
+use super::database::{Way, at_once};
 use super::history::What;
 use super::scheduler::{MILLI, Micros, SECOND};
 
-/// How long what is under way may take.
-const DEADLINE: Micros = 8 * SECOND;
+/// How long a drain may take.
+pub const DEADLINE: Micros = 15 * SECOND;
+/// What of it is kept for the steps after the hand-over, and the patience of each step after it.
+const FAREWELL: Micros = 5 * SECOND;
 
 impl World {
-    /// Finishes what is under way, writes what waits, leaves, ends, and starts again.
+    /// The others take over what they can, what is under way is finished, what waits is written; then it leaves, ends, and starts again.
     pub fn drain(&mut self, node: usize) {
-        let Some(process) = self.process(node) else { return };
-        if process.leaving {
-            return;
-        }
+        let Some(process) = self.process(node).filter(|process| !process.leaving) else { return };
         process.leaving = true;
-        if let Some(uid) = process.node.as_ref().map(|actor| actor.uid) {
+        let until = self.now + DEADLINE;
+        let (name, me) = (self.machines[node].name.clone(), self.session(node));
+        let run = |world: &mut World| at_once(world.db.store.view(Depth::Nodes));
+        self.ask(node, Way::Pool, DEADLINE - FAREWELL, run, move |world, view| {
+            let others = |view: ClusterView| view.nodes.iter().any(|other| other.session != me && other.state == NodeState::Good);
+            if !view.is_ok_and(others) {
+                return world.settle_all(node, until);
+            }
+            let run = move |world: &mut World| at_once(world.db.store.drain(&name));
+            world.ask(node, Way::Pool, until - FAREWELL - world.now, run, move |world, _| world.handing_over(node, until));
+        });
+    }
+
+    /// Until nothing is owned any more, or little of the time is left.
+    fn handing_over(&mut self, node: usize, until: Micros) {
+        if self.over(node) || self.now >= until - FAREWELL {
+            return self.settle_all(node, until);
+        }
+        let to = self.whom(node);
+        self.enter(20 * MILLI, to, move |world| world.handing_over(node, until));
+    }
+
+    /// No collection begins any more, and what is under way has the rest of the time.
+    fn settle_all(&mut self, node: usize, until: Micros) {
+        if let Some(uid) = self.process(node).and_then(|process| process.node.as_ref().map(|actor| actor.uid)) {
             self.cast(node, uid, move |world| world.node_step(node, uid, Input::Drain));
         }
         self.tell_all(node, &MailboxInput::Drain);
-        let until = self.now + DEADLINE;
         self.drained(node, until);
     }
 
@@ -41,19 +68,29 @@ impl World {
         if self.busy(node) && self.now < until {
             return self.enter(20 * MILLI, to, move |world| world.drained(node, until));
         }
-        self.flush(node, move |world| {
-            world.note(Some(node), What::GateClosed);
-            let Some(process) = world.process(node) else { return };
-            process.gate.close();
-            // No heartbeat may follow the farewell.
-            process.node = None;
-            let (name, session, over) = (world.machines[node].name.clone(), world.session(node), world.over(node));
-            if over {
-                return world.depart(node);
-            }
-            let run = move |world: &mut World| at_once(world.db.store.leave(&name, session));
-            world.ask(node, Way::Pool, PATIENCE, run, move |world, _| world.depart(node));
-        });
+        // What was not written in time is read again by the next owner.
+        let once = Rc::new(Cell::new(true));
+        let late = once.clone();
+        self.flush(node, move |world| world.farewell(node, &once));
+        self.enter(FAREWELL, to, move |world| world.farewell(node, &late));
+    }
+
+    fn farewell(&mut self, node: usize, waits: &Cell<bool>) {
+        if !waits.replace(false) {
+            return;
+        }
+        self.note(Some(node), What::GateClosed);
+        let (over, session) = (self.over(node), self.session(node));
+        let Some(process) = self.process(node) else { return };
+        process.gate.close();
+        // No heartbeat may follow the farewell.
+        process.node = None;
+        if over && !process.drained {
+            return self.depart(node);
+        }
+        let name = self.machines[node].name.clone();
+        let run = move |world: &mut World| at_once(world.db.store.leave(&name, session));
+        self.ask(node, Way::Pool, FAREWELL, run, move |world, _| world.depart(node));
     }
 
     fn over(&self, node: usize) -> bool {

@@ -83,7 +83,7 @@ hits!(
     DatabaseAway "F5" "a call met a database that was down",
     Promotion "F6" "a promotion that lost nothing",
     LostTail "F6" "a promotion that lost its tail",
-    OldPrimary "F6" "an old primary was back for a while",
+    OldPrimary "F6" "a call met the old primary, which was back",
     ConnectionBroken "F7" "a connection broke under a call",
     RequestHeld "F7" "a request to the database held back by the network",
     RequestLost "F7" "a request to the database lost",

@@ -6,6 +6,9 @@ use postrider_actors::ids::{DeviceId, EventKey, ItemId, MailboxId};
 
 use super::scheduler::Micros;
 
+/// The trouble with a primary that is back.
+pub const OLD_PRIMARY: &str = "database of the past";
+
 /// Devices by token: since when their user may expect pushes.
 pub type Devices = BTreeMap<String, Micros>;
 
@@ -62,7 +65,9 @@ impl Ledger {
         let spans = self
             .troubles
             .iter()
-            .filter(|trouble| trouble.node.is_none() && trouble.what.starts_with("database") && trouble.what != "database slow");
+            .filter(|trouble| trouble.node.is_none() && trouble.what.starts_with("database"))
+            // A slow one answers, and the old primary answers those who never met the promoted one.
+            .filter(|trouble| !matches!(trouble.what, "database slow" | OLD_PRIMARY));
         let mut covered: Vec<(Micros, Micros)> =
             spans.map(|trouble| (trouble.from.max(from), trouble.to.min(to))).filter(|(from, to)| from < to).collect();
         covered.sort_unstable();

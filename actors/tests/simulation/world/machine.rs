@@ -55,6 +55,8 @@ pub struct Process {
     pub session: Session,
     /// Its gate.
     pub gate: Arc<Gate>,
+    /// The highest timeline that it met.
+    pub furthest: u32,
     /// What its session joined; outlives a restart of the node's actor.
     pub membership: Option<Membership>,
     /// The node's actor; none while it waits to be restarted.
@@ -89,6 +91,8 @@ pub struct Process {
     pub inboxes: BTreeMap<Uid, Micros>,
     /// Leaves as soon as nothing is under way.
     pub leaving: bool,
+    /// Over because it was told to drain and owned nothing any more.
+    pub drained: bool,
     /// Over; the machine starts another process.
     pub over: bool,
 }
@@ -128,6 +132,7 @@ impl World {
         machine.process = Some(Process {
             session,
             gate: Gate::new(clock),
+            furthest: 0,
             membership: None,
             node: None,
             shards: BTreeMap::new(),
@@ -145,6 +150,7 @@ impl World {
             restarts: Default::default(),
             inboxes: BTreeMap::new(),
             leaving: false,
+            drained: false,
             over: false,
         });
         self.note(Some(node), What::Started);

@@ -101,6 +101,8 @@ pub struct World {
     pub workload_ends: Micros,
     /// When the last heartbeat of a session was written.
     pub beats: BTreeMap<Session, Micros>,
+    /// Statements in the last minute, in which nothing happened.
+    pub statements_at_rest: u64,
     drift: bool,
     uids: Uid,
 }
@@ -150,6 +152,7 @@ impl World {
             faults_end: plan.faults_end,
             workload_ends: plan.faults_end + 60 * SECOND,
             beats: BTreeMap::new(),
+            statements_at_rest: 0,
             drift: plan.drift,
             uids: 0,
         };

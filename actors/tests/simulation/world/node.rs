@@ -284,6 +284,7 @@ impl World {
         let Some(process) = self.process(node) else { return };
         process.gate.close();
         process.over = true;
+        process.drained = *why == Ended::Drained;
         let shards: Vec<ShardId> = process.node.as_ref().map(|actor| actor.shards.keys().copied().collect()).unwrap_or_default();
         shards.into_iter().for_each(|shard| self.let_go(node, uid, shard));
         // The process ends, and the machine starts another one.

@@ -31,7 +31,7 @@ pub enum Kind {
     Down,
     /// A standby is promoted; whether its last seconds are lost.
     Promote(bool),
-    /// An old primary answers for a while.
+    /// The former primary answers for a while, and the promoted one does not.
     OldPrimary,
     /// The leader dies.
     KillLeader,
@@ -92,7 +92,7 @@ const GROUPS: [&[Kind]; 9] = [
     &[Kind::ClockJump],
     &[Kind::Cut, Kind::CutAll],
     &[Kind::Stall, Kind::Slow, Kind::Pool, Kind::Down],
-    &[Kind::Promote(false), Kind::Promote(true)],
+    &[Kind::Promote(false), Kind::Promote(true), Kind::OldPrimary],
     &[Kind::KillLeader, Kind::PauseLeader],
     &[Kind::Flap, Kind::RollingRestart, Kind::Join],
     &[Kind::Provider, Kind::SourceAway, Kind::Stream, Kind::States],

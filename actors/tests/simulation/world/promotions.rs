@@ -4,12 +4,13 @@ use super::World;
 use super::broken::Broken;
 use super::faults::Hit;
 use super::history::What;
-use super::scheduler::{MILLI, SECOND, To};
+use super::ledger::OLD_PRIMARY;
+use super::scheduler::{MILLI, Micros, SECOND, To};
 
 impl World {
     /// The primary dies; after a while a standby is the database, on the next timeline.
     pub fn promotion(&mut self, tail: bool) {
-        if !self.db.up {
+        if !self.db.up || self.db.past {
             return;
         }
         let time = self.dice.between(500 * MILLI, 8 * SECOND);
@@ -18,6 +19,7 @@ impl World {
         self.db.incarnation += 1;
         self.fault_from_to("database promoted", self.now, self.now + time);
         let died = self.now;
+        self.db.former = Some((died, self.db.store.read(Clone::clone), self.ledger.devices.clone()));
         let snapshot = if tail && !self.db.snapshots.is_empty() { Some(self.db.snapshots[behind].clone()) } else { None };
         self.enter(time, To::World, move |world| {
             let mut tables_of = died;
@@ -43,32 +45,37 @@ impl World {
         });
     }
 
-    /// An old primary, on a lower timeline, answers for a while in the place of the database.
+    /// The former primary is back with its tables, on a lower timeline, and for a while nobody reaches the one that was promoted.
     pub fn old_primary(&mut self) {
-        if self.timeline < 2 || !self.db.up || self.db.snapshots.is_empty() {
+        if !self.db.up || self.db.past {
             return;
         }
-        self.hit(Hit::OldPrimary);
+        let Some((died, former, devices_then)) = self.db.former.clone() else { return };
         let time = self.dice.between(2 * SECOND, 15 * SECOND);
         let now = self.db.store.read(Clone::clone);
-        let devices = self.ledger.devices.clone();
-        let (_, mut old, _) = self.db.snapshots[0].clone();
-        old.database.timeline = self.timeline - 1;
-        old.accepted.timeline = self.timeline - 1;
-        self.db.store.tamper(|model| *model = old);
-        self.db.incarnation += 1;
-        self.fault_from_to("database of the past", self.now, self.now + time);
-        self.ownership_forget();
+        let devices = std::mem::replace(&mut self.ledger.devices, devices_then);
+        self.db.store.tamper(|model| *model = former);
+        self.db.past = true;
+        self.fault_from_to(OLD_PRIMARY, self.now, self.now + time);
+        self.others_answer(died);
         self.enter(time, To::World, move |world| {
+            let past = world.db.store.read(Clone::clone);
             world.db.store.tamper(|model| *model = now);
-            world.ledger.devices = devices;
-            world.db.incarnation += 1;
-            world.db.snapshots.clear();
-            let tables_of = world.now - time;
-            world.ledger.promotions.push((world.now, tables_of));
-            world.note(None, What::Promoted { timeline: world.timeline, tables_of });
-            world.ownership_forget();
+            let devices_then = std::mem::replace(&mut world.ledger.devices, devices);
+            world.db.former = Some((world.now, past, devices_then));
+            world.db.past = false;
+            world.others_answer(world.now - time);
         });
+    }
+
+    /// From here on tables answer that are those of that moment.
+    fn others_answer(&mut self, tables_of: Micros) {
+        self.db.incarnation += 1;
+        self.db.snapshots.clear();
+        self.ledger.promotions.push((self.now, tables_of));
+        let timeline = self.db.store.read(|model| model.database.timeline);
+        self.note(None, What::Promoted { timeline, tables_of });
+        self.ownership_forget();
     }
 
     /// From time to time the tables are remembered.

@@ -8,7 +8,10 @@ use super::dice::Dice;
 use super::faults::{Hit, Rates};
 use super::judges::{self, Finding};
 use super::plan_of_faults::Plan;
-use super::scheduler::{SECOND, To};
+use super::scheduler::{Micros, SECOND, To};
+
+/// For so long before the end of a run nothing happens any more.
+pub const REST: Micros = 60 * SECOND;
 
 /// What came of a seed.
 pub struct Outcome {
@@ -65,7 +68,10 @@ pub fn played(dice: Dice, plan: &Plan, broken: Option<Broken>) -> World {
     // From here on nothing goes wrong any more, save what began before.
     let quiet = world.rates.uninstalls;
     world.rates = Rates { uninstalls: quiet, ..Rates::default() };
+    world.run_until(plan.end - REST);
+    let before = world.db.statements;
     world.run_until(plan.end);
+    world.statements_at_rest = world.db.statements - before;
     world
 }
 

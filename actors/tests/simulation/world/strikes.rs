@@ -1,6 +1,7 @@
 //! Large faults as they strike.
 
 use super::World;
+use super::draining::DEADLINE;
 use super::faults::Hit;
 use super::history::What;
 use super::plan_of_faults::Kind;
@@ -20,7 +21,7 @@ impl World {
             Kind::Cut => self.cut(Some(node)),
             Kind::CutAll => self.cut(None),
             Kind::Stall | Kind::Slow => self.database_trouble(kind),
-            Kind::Down if self.db.up => self.database_trouble(kind),
+            Kind::Down if self.db.up && !self.db.past => self.database_trouble(kind),
             Kind::Down => {}
             Kind::Pool => self.pool(node),
             Kind::Promote(tail) => self.promotion(tail),
@@ -150,7 +151,7 @@ impl World {
         }
         if self.machines[node].process.is_some() {
             self.hit(Hit::Restart);
-            self.fault_from_to("drain", self.now, self.now + 10 * SECOND);
+            self.fault_from_to("drain", self.now, self.now + DEADLINE + 5 * SECOND);
             if self.dice.percent(50) {
                 self.drain(node);
             } else {

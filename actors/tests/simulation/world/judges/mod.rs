@@ -7,6 +7,7 @@ mod effects;
 mod expected;
 mod loss;
 mod progress;
+mod rest;
 
 use super::World;
 use super::scheduler::Micros;
@@ -37,6 +38,7 @@ pub fn judge(world: &World) -> Vec<Finding> {
     loss::judge(world, &mut findings);
     duplicates::judge(world, &mut findings);
     progress::judge(world, &mut findings);
+    rest::judge(world, &mut findings);
     findings.sort_by_key(|finding| finding.at);
     findings
 }
