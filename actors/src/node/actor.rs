@@ -165,11 +165,11 @@ impl Actor for Member {
 impl State {
     async fn step(&mut self, myself: &ActorRef<Message>, input: Input) -> Result<(), ActorProcessingErr> {
         let context = self.begin.context.clone();
-        if let Input::Beaten(_, answer) = &input {
-            self.tell_beat(answer);
-            answer.iter().flatten().filter(|_| self.machine.shares()).for_each(|beat| context.ports.clock.correct(beat.now));
-        }
         let now = context.ports.clock.monotonic();
+        if let Input::Beaten(sent, answer) = &input {
+            self.tell_beat(answer);
+            answer.iter().flatten().filter(|_| self.machine.shares()).for_each(|beat| context.ports.clock.correct(beat.latest(*sent, now)));
+        }
         for effect in self.machine.step(now, input, &context.settings) {
             match effect {
                 Effect::Join(replaces) => self.join(myself, replaces),

@@ -291,3 +291,10 @@ fn a_hand_over_of_unknown_outcome_is_made_impossible_before_the_work_goes_on() {
     assert_eq!(effects[..2], [Effect::Given(vec![given]), Effect::Kept(vec![kept])]);
     assert_eq!(names(&script.beaten(5_000, NodeState::Good, 1, &[(4, 7)])), ["shards", "open"]);
 }
+
+#[test]
+fn a_heartbeat_whose_answer_lay_there_for_a_minute_puts_no_clock_back() {
+    let beat = beat(NodeState::Good, 1, &[]);
+    assert_eq!(beat.latest(Monotonic(5 * SECOND), Monotonic(65 * SECOND)), Timestamp(NOON.0 + 60 * SECOND));
+    assert_eq!(beat.latest(Monotonic(5 * SECOND), Monotonic(5 * SECOND)), NOON);
+}

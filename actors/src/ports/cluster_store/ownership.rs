@@ -4,7 +4,7 @@ use super::History;
 use crate::ids::{Fence, Session, ShardId};
 use crate::ports::mail_source::MailboxRef;
 use crate::snapshot::NodeState;
-use crate::time::Timestamp;
+use crate::time::{Monotonic, Timestamp};
 
 /// What a heartbeat brought back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,15 @@ pub struct Beat {
     pub users: u64,
     /// Shards that are to become ours.
     pub incoming: Vec<Incoming>,
+}
+
+impl Beat {
+    /// The latest that the database's clock can show at `now`, for a heartbeat that was sent at `sent`: how long its answer took is not taken off, so that nothing
+    /// is shown longer than it may be because the database was slow, or this process stood still with the answer before it.
+    #[must_use]
+    pub fn latest(&self, sent: Monotonic, now: Monotonic) -> Timestamp {
+        self.now + now.since(sent)
+    }
 }
 
 /// One shard of ours as a heartbeat saw it.
