@@ -26,6 +26,12 @@ const STILL_FOR: Duration = Duration::from_secs(6);
 /// It is taken as it is after this.
 const SETTLE: Duration = Duration::from_secs(60);
 
+/// Processor time of this process so far.
+pub fn own_work() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
 /// A running node; killed when dropped.
 pub struct Child {
     process: Process,
@@ -101,6 +107,15 @@ impl Child {
         let line = text.lines().find(|line| line.starts_with("postrider_mailboxes{") && line.contains("\"live\""));
         let value = line.and_then(|line| line.rsplit(' ').next()).and_then(|value| value.parse::<f64>().ok());
         Ok(value.unwrap_or(0.0) as u64)
+    }
+
+    /// Processor time so far (utime and stime of `/proc/PID/stat`, in hundredths of a second).
+    pub fn work(&self) -> anyhow::Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).context("the node ended")?;
+        // The program's name, which may hold anything, ends with the last bracket; its state is the first field after it.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |place: usize| fields.get(place).and_then(|field| field.parse::<u64>().ok()).context("no processor time");
+        Ok(Duration::from_millis(10 * (ticks(11)? + ticks(12)?)))
     }
 
     /// Resident memory in KB (`VmRSS`).

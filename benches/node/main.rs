@@ -15,6 +15,10 @@ use clap::{Parser, ValueEnum};
 use postrider_loadtest::simulators::{Options, Simulators};
 use report::Report;
 
+/// As in the node, so that no contestant has the better one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {

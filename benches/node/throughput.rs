@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use postrider_loadtest::driver::progress_bar;
 use postrider_loadtest::simulators::Simulators;
 
@@ -13,8 +14,6 @@ use crate::report::{Report, Target};
 
 /// Mails on their way at a time, and calls that either contestant has under way at the mail server.
 const IN_FLIGHT: usize = 32;
-/// How often it is looked how many were announced.
-const LOOK: Duration = Duration::from_micros(500);
 /// A round that takes longer is given up.
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -30,12 +29,17 @@ pub async fn measure(report: &mut Report, quick: bool) -> anyhow::Result<()> {
     bar.set_length(2 * (rounds as u64 + 1));
     let (mut node, mut bare) = (Vec::new(), Vec::new());
     // The first round of each warms it up.
+    let mut worked = Vec::new();
     for round in 0..=rounds {
+        let before = [child.work()?, crate::child::own_work()];
         let one = node_round(&simulators, &fleet.users, mails).await?;
         bar.inc(1);
+        let between = [child.work()?, crate::child::own_work()];
         let other = bare_round(&beside, mails).await?;
         bar.inc(1);
         if round > 0 {
+            let micros = |span: Duration| span.as_secs_f64() * 1e6 / mails as f64;
+            worked.push([between[0] - before[0], between[1] - before[1], crate::child::own_work() - between[1]].map(micros));
             node.push(one);
             bare.push(other);
         }
@@ -44,6 +48,11 @@ pub async fn measure(report: &mut Report, quick: bool) -> anyhow::Result<()> {
     let verdict = simulators.ledger().judge();
     anyhow::ensure!(verdict.is_clean(), "the node's books are not clean:\n{verdict}");
     let (node, bare) = (median(node), median(bare));
+    let names = ["processor time of a mail, node", "the same, its simulators", "the same, bare client and simulators"];
+    for (place, name) in names.into_iter().enumerate() {
+        let work = median(worked.iter().map(|worked| worked[place]).collect());
+        report.add(name, work, "us", None);
+    }
     report.add("throughput, node", node, "mails/s", None);
     report.add("throughput, bare client", bare, "mails/s", None);
     report.add("throughput, ratio", node / bare, "", Some(Target::AtLeast(0.5)));
@@ -53,19 +62,18 @@ pub async fn measure(report: &mut Report, quick: bool) -> anyhow::Result<()> {
 /// Delivers the next mail as soon as one was announced, always to the mailbox that has been quiet for longest.
 async fn node_round(simulators: &Simulators, users: &[String], mails: usize) -> anyhow::Result<f64> {
     let (begin, before) = (Instant::now(), simulators.ledger().announced());
-    let mut delivered = 0;
-    loop {
-        let announced = (simulators.ledger().announced() - before) as usize;
-        if announced >= mails {
-            return Ok(mails as f64 / begin.elapsed().as_secs_f64());
-        }
-        anyhow::ensure!(begin.elapsed() < DEADLINE, "{announced} of {mails} mails were announced");
+    let (mut delivered, mut announced) = (0, 0);
+    while announced < mails {
         while delivered < mails && delivered < announced + IN_FLIGHT {
             simulators.world().deliver(&users[delivered % users.len()], mail())?;
             delivered += 1;
         }
-        tokio::time::sleep(LOOK).await;
+        let more = simulators.ledger().announced_beyond(before + announced as u64);
+        let left = DEADLINE.saturating_sub(begin.elapsed());
+        let more = tokio::time::timeout(left, more).await.with_context(|| format!("{announced} of {mails} mails were announced"))?;
+        announced = (more - before) as usize;
     }
+    Ok(mails as f64 / begin.elapsed().as_secs_f64())
 }
 
 async fn bare_round(beside: &Arc<Beside>, mails: usize) -> anyhow::Result<f64> {

@@ -20,6 +20,10 @@ use postrider_loadtest::tls::{ALPN_H2, install_provider};
 use sender::Sender;
 use tokio::runtime::Runtime;
 
+/// As in the node.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Connections of each contestant.
 const CONNECTIONS: usize = 2;
 /// Pushes of each contestant under way at a time.
@@ -34,8 +38,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     let quick = arguments.iter().any(|argument| argument == "--quick" || argument == "--test");
     let json = arguments.iter().any(|argument| argument == "--json");
+    let only = arguments.iter().position(|argument| argument == "--only").and_then(|at| arguments.get(at + 1)).map(String::as_str);
     let (pushes, rounds) = if quick { (200, 1) } else { ROUND };
-    let [bare, sender, path] = Runtime::new().expect("a runtime").block_on(race(pushes, rounds));
+    let [bare, sender, path] = Runtime::new().expect("a runtime").block_on(race(pushes, rounds, only));
     let work = [bare.work, sender.work, path.work];
     let [bare, sender, path] = [bare.rate, sender.rate, path.rate];
     let ratio = path / bare;
@@ -60,8 +65,9 @@ struct Took {
     work: f64,
 }
 
-/// The bare loop, the sender, and the whole path: medians of rounds in turns.
-async fn race(pushes: usize, rounds: usize) -> [Took; 3] {
+/// The bare loop, the sender, and the whole path, or `only` one of them (for a profiler): medians of rounds in turns.
+async fn race(pushes: usize, rounds: usize, only: Option<&str>) -> [Took; 3] {
+    let runs = |name: &str| only.is_none_or(|only| only == name);
     let credentials = Credentials::generate();
     let tls = Arc::new(credentials.authority.server_config(&["localhost"], &[ALPN_H2]));
     let ledger = Arc::new(Ledger::new(Duration::from_secs(3)));
@@ -76,8 +82,11 @@ async fn race(pushes: usize, rounds: usize) -> [Took; 3] {
     // The first round of each warms connections up.
     for round in 0..=rounds {
         path.commit_rows().await;
-        let these =
-            [timed(pushes, bare.round(pushes)).await, timed(pushes, senders.round(pushes)).await, timed(pushes, path.round()).await];
+        let these = [
+            timed(pushes, runs("bare"), bare.round(pushes)).await,
+            timed(pushes, runs("sender"), senders.round(pushes)).await,
+            timed(pushes, runs("path"), path.round()).await,
+        ];
         bar.inc(1);
         if round > 0 {
             took.iter_mut().zip(these).for_each(|(took, this)| took.push(this));
@@ -93,7 +102,10 @@ fn median(figures: impl Iterator<Item = f64>) -> f64 {
     figures[figures.len() / 2]
 }
 
-async fn timed(pushes: usize, round: impl Future<Output = ()>) -> Took {
+async fn timed(pushes: usize, runs: bool, round: impl Future<Output = ()>) -> Took {
+    if !runs {
+        return Took { rate: 0.0, work: 0.0 };
+    }
     let (begin, before) = (Instant::now(), work());
     round.await;
     let pushes = pushes as f64;

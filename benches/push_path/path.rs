@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -31,7 +32,6 @@ use postrider_actors::settings::Settings;
 use postrider_actors::time::{Monotonic, Timestamp};
 use postrider_loadtest::credentials::Credentials;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::mpsc;
 
 use crate::IN_FLIGHT;
 use crate::example::{TENANT, channel, token};
@@ -40,17 +40,20 @@ use crate::example::{TENANT, channel, token};
 const BATCH: usize = 200;
 const SYNC_STATE: &str = "H4sIAAAA";
 
-/// Mailboxes of one device each, and what delivery actors share.
+/// Mailboxes of one device each, and what their deliveries share.
 pub struct Path {
-    context: Arc<Context>,
+    shared: Arc<Shared>,
     store: SqliteStore,
     hand: Arc<Hand>,
+    round: i64,
+    _folder: tempfile::TempDir,
+}
+
+struct Shared {
+    context: Arc<Context>,
     authority: Authority,
     mailboxes: Vec<(MailboxRef, DeviceId)>,
     owner: ActorRef<Message>,
-    settled: mpsc::UnboundedReceiver<bool>,
-    round: i64,
-    _folder: tempfile::TempDir,
 }
 
 impl Path {
@@ -96,38 +99,27 @@ impl Path {
         };
         let context = Context::new(ports, Settings::default());
         context.gate.open_until(Monotonic::NEVER, true);
-        let (tell, settled) = mpsc::unbounded_channel();
-        let (owner, _) = Actor::spawn(None, Owner, tell).await.expect("an actor");
-        Self { context, store, hand, authority, mailboxes: found, owner, settled, round: 0, _folder: folder }
+        let (owner, _) = Actor::spawn(None, Owner, ()).await.expect("an actor");
+        let shared = Arc::new(Shared { context, authority, mailboxes: found, owner });
+        Self { shared, store, hand, round: 0, _folder: folder }
     }
 
-    /// From the rows in hand to the last verdict marked.
-    pub async fn round(&mut self) {
-        let mut open = 0;
-        for (number, (mailbox, _)) in self.mailboxes.iter().enumerate() {
-            if open == IN_FLIGHT {
-                assert_eq!(self.settled.recv().await, Some(false), "a row was left behind");
-                open -= 1;
-            }
-            open += 1;
-            let order = Order { work: Work::Resend, hinted_at: None, unread: Some(7), badge_now: false, hold: true };
-            let begin = Begin {
-                context: self.context.clone(),
-                mailbox: mailbox.clone(),
-                authority: self.authority,
-                order,
-                number: number as u32,
-                owner: self.owner.clone(),
-                journal: Arc::default(),
-                place: None,
-                settle: Arc::default(),
-            };
-            let (owner, delivery) = (self.owner.clone(), run(begin));
-            tokio::spawn(async move { owner.cast(delivery.await) });
-        }
-        while open > 0 {
-            assert_eq!(self.settled.recv().await, Some(false), "a row was left behind");
-            open -= 1;
+    /// From the rows in hand to the last verdict marked, with as many workers as may be under way; each delivery is a task, as in the node.
+    pub async fn round(&self) {
+        let next = Arc::new(AtomicUsize::new(0));
+        let workers: Vec<_> = (0..IN_FLIGHT)
+            .map(|_| {
+                let (this, next) = (Arc::clone(&self.shared), Arc::clone(&next));
+                tokio::spawn(async move {
+                    while let Some((mailbox, _)) = this.mailboxes.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let ended = tokio::spawn(run(this.begin(mailbox))).await.expect("no panic");
+                        assert!(matches!(ended, Message::Delivered(_, Input::Settled { left: false })), "a row was left behind");
+                    }
+                })
+            })
+            .collect();
+        for worker in workers {
+            worker.await.expect("no panic");
         }
     }
 
@@ -136,9 +128,9 @@ impl Path {
         let (seq, now) = (self.round, SystemClock::default().now());
         self.round += 1;
         let mut in_hand = BTreeMap::new();
-        for batch in self.mailboxes.chunks(BATCH) {
-            let commits: Vec<Commit> =
-                batch.iter().map(|(mailbox, device)| commit(mailbox.id, *device, self.authority, seq, now)).collect();
+        for batch in self.shared.mailboxes.chunks(BATCH) {
+            let authority = self.shared.authority;
+            let commits: Vec<Commit> = batch.iter().map(|(mailbox, device)| commit(mailbox.id, *device, authority, seq, now)).collect();
             let committed = self.store.sync_state_commit(&commits).await.expect("the file works");
             assert_eq!(committed.inserted.len(), batch.len(), "a row of each");
             for (row, commit) in committed.inserted.iter().flat_map(|row| commits.iter().map(move |commit| (row, commit))) {
@@ -148,6 +140,22 @@ impl Path {
             }
         }
         *self.hand.pending.write().expect("nobody panicked") = in_hand;
+    }
+}
+
+impl Shared {
+    fn begin(&self, mailbox: &MailboxRef) -> Begin {
+        Begin {
+            context: self.context.clone(),
+            mailbox: mailbox.clone(),
+            authority: self.authority,
+            order: Order { work: Work::Resend, hinted_at: None, unread: Some(7), badge_now: false, hold: true },
+            number: 0,
+            owner: self.owner.clone(),
+            journal: Arc::default(),
+            place: None,
+            settle: Arc::default(),
+        }
     }
 }
 
@@ -302,22 +310,19 @@ impl Peers for Hand {
     }
 }
 
-/// Stands in for all mailbox actors: hears that a delivery is over.
+/// Stands in for all mailbox actors: hears that collections are over.
 struct Owner;
 
 impl Actor for Owner {
     type Msg = Message;
-    type State = mpsc::UnboundedSender<bool>;
-    type Arguments = mpsc::UnboundedSender<bool>;
+    type State = ();
+    type Arguments = ();
 
-    async fn pre_start(&self, _: ActorRef<Message>, tell: Self::Arguments) -> Result<Self::State, ActorProcessingErr> {
-        Ok(tell)
+    async fn pre_start(&self, _: ActorRef<Message>, (): ()) -> Result<(), ActorProcessingErr> {
+        Ok(())
     }
 
-    async fn handle(&self, _: ActorRef<Message>, message: Message, tell: &mut Self::State) -> Result<(), ActorProcessingErr> {
-        if let Message::Delivered(_, Input::Settled { left }) = message {
-            tell.send(left)?;
-        }
+    async fn handle(&self, _: ActorRef<Message>, _: Message, (): &mut ()) -> Result<(), ActorProcessingErr> {
         Ok(())
     }
 }

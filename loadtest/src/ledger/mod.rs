@@ -329,6 +329,19 @@ impl Ledger {
         read(&self.totals.announced)
     }
 
+    /// Waits until more than `seen` pairs of mail and phone are announced; says how many.
+    pub async fn announced_beyond(&self, seen: u64) -> u64 {
+        loop {
+            let mut news = std::pin::pin!(self.totals.news.notified());
+            news.as_mut().enable();
+            let announced = self.announced();
+            if announced > seen {
+                return announced;
+            }
+            news.await;
+        }
+    }
+
     /// A cheap look at the running totals, for a display.
     pub fn snapshot(&self) -> Snapshot {
         let (from_hint, _) = self.histograms();

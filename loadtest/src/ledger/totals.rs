@@ -15,6 +15,8 @@ pub(super) struct Totals {
     pub(super) fcm: AtomicU64,
     pub(super) badge_pushes: AtomicU64,
     pub(super) announced: AtomicU64,
+    /// Tells those who wait that more was announced.
+    pub(super) news: tokio::sync::Notify,
     pub(super) doubled: AtomicU64,
     pub(super) repeats: AtomicU64,
     pub(super) late: AtomicU64,
@@ -43,6 +45,9 @@ impl Totals {
     pub(super) fn add_judged(&self, judged: &Judged) {
         let totals = self;
         add(&totals.announced, u64::from(judged.announced));
+        if judged.announced > 0 {
+            totals.news.notify_waiters();
+        }
         add(&totals.repeats, u64::from(judged.repeats));
         add(&totals.doubled, u64::from(judged.doubled));
         add(&totals.late, u64::from(judged.late));
