@@ -203,7 +203,7 @@ impl Database {
             .connect_lazy_with(options.clone().pragma("query_only", "ON"));
         let writer = Writer { options, connection: Some(connection), durability: Some(Durability::Mail), unsettled: false };
         let turns = Turns { queue: Arc::default(), writer: Arc::new(Mutex::new(writer)) };
-        Ok(Self { turns, readers: pool, mail_path: MailPath::new(path, readers, max_pages) })
+        Ok(Self { turns, readers: pool, mail_path: MailPath::new(path, max_pages) })
     }
 
     /// Waits for a turn to write, first come, first served.

@@ -15,7 +15,6 @@ use sqlx::SqliteConnection;
 use super::SqliteStore;
 use super::connection::{CALL, Durability, Progress, within};
 use super::error::Failure;
-use super::mail_path::Look;
 use crate::store::names;
 
 #[async_trait]
@@ -28,7 +27,6 @@ impl DeviceStore for SqliteStore {
     async fn devices_now(&self, devices: &[DeviceId]) -> Result<Vec<DeviceNow>, StoreError> {
         let devices = devices.to_vec();
         let read = move |connection: &Connection| {
-            let look = Look::begin(connection)?;
             let mut query = connection.prepare_cached(include_str!("queries/device_now.sql"))?;
             let mut found = Vec::with_capacity(devices.len());
             for device in devices {
@@ -37,7 +35,6 @@ impl DeviceStore for SqliteStore {
                     found.push(device_now(row)?);
                 }
             }
-            look.end()?;
             Ok(found)
         };
         self.database().read_mail(read).await
@@ -65,7 +62,6 @@ impl DeviceStore for SqliteStore {
 }
 
 fn recipients(connection: &Connection, mailbox: MailboxId, events: &[EventKey]) -> Result<Vec<Recipient>, Failure> {
-    let look = Look::begin(connection)?;
     let mut devices = connection.prepare_cached(include_str!("queries/recipients.sql"))?;
     let mut row_of = connection.prepare_cached("SELECT 1 FROM delivery WHERE mailbox_id = ?1 AND device_id = ?2 AND event_key = ?3")?;
     let mut recipients = Vec::new();
@@ -80,8 +76,6 @@ fn recipients(connection: &Connection, mailbox: MailboxId, events: &[EventKey]) 
         }
         recipients.push(Recipient { device, generation: Generation(row.get(1)?), channel: channel(row, 2)?, known });
     }
-    drop(rows);
-    look.end()?;
     Ok(recipients)
 }
 

@@ -1,4 +1,4 @@
-//! Threads that own a connection each and carry out whole calls, so that a call costs one hop and not one for each of its statements.
+//! A thread that owns a connection and carries out whole calls, so that a call costs one hop and not one for each of its statements.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,19 +6,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
 
-/// What a thread does with its connection, which is there once it was opened and until it is no good any more.
+/// What the thread does with its connection, which is there once it was opened and until it is no good any more.
 pub(super) type Job = Box<dyn FnOnce(&mut Option<Connection>) + Send>;
 
-/// A few threads at one queue; each is started when it is needed. Their connections are closed when this is dropped.
+/// A thread at a queue; it is started when it is needed. Its connection is closed when this is dropped.
 pub(super) struct Lane {
     shared: Arc<Shared>,
-    most: usize,
     name: &'static str,
 }
 
 #[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
+    /// Something for the thread came, or the thread ended.
     come: Condvar,
 }
 
@@ -26,64 +26,45 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
-    threads: usize,
-    /// Threads that wait for a job, those included that were called and did not wake yet.
-    idle: usize,
-    called: usize,
+    started: bool,
+    /// It waits, and nobody called it since.
+    waits: bool,
     closed: bool,
 }
 
-/// How many jobs may wait for a thread that is at work before another one is called: to wake one costs more than most jobs.
-const BACKLOG: usize = 4;
-
-impl Queue {
-    /// Whether somebody is at work, or called, who will come to the last job soon enough.
-    fn is_served(&self) -> bool {
-        self.threads > self.idle - self.called && self.jobs.len() <= BACKLOG
-    }
-}
-
 impl Lane {
-    /// A lane of at most so many threads.
-    pub(super) fn new(name: &'static str, most: usize) -> Self {
-        Self { shared: Arc::default(), most, name }
+    /// A lane whose thread has this name.
+    pub(super) fn new(name: &'static str) -> Self {
+        Self { shared: Arc::default(), name }
     }
 
-    /// Hands a job over, first come, first served; after [`Lane::close`] it is dropped. An error when not even one thread can be started.
+    /// Hands a job over, first come, first served. An error after [`Lane::close`], or when the thread cannot be started.
     pub(super) fn hand(&self, job: Job) -> std::io::Result<()> {
         let mut queue = self.shared.queue();
         if queue.closed {
-            return Ok(());
+            return Err(std::io::ErrorKind::BrokenPipe.into());
         }
         queue.jobs.push_back(job);
-        if queue.is_served() {
-            return Ok(());
-        }
-        if queue.idle > queue.called {
-            queue.called += 1;
-            drop(queue);
-            self.shared.come.notify_one();
-        } else if queue.threads < self.most {
+        if !queue.started {
             let shared = Arc::clone(&self.shared);
-            match std::thread::Builder::new().name(self.name.into()).spawn(move || shared.work()) {
-                Ok(_) => queue.threads += 1,
-                Err(error) if queue.threads == 0 => {
-                    queue.jobs.clear();
-                    return Err(error);
-                }
-                // The others come to it.
-                Err(_) => {}
+            if let Err(error) = std::thread::Builder::new().name(self.name.into()).spawn(move || shared.work()) {
+                queue.jobs.clear();
+                return Err(error);
             }
+            queue.started = true;
+        } else if std::mem::take(&mut queue.waits) {
+            drop(queue);
+            self.shared.come.notify_all();
         }
         Ok(())
     }
 
-    /// Lets the threads finish what they have and close their connections; waits for them.
+    /// Lets the thread finish what it has and close its connection; waits for it.
     pub(super) fn close(&self) {
         let mut queue = self.shared.queue();
         queue.closed = true;
         self.shared.come.notify_all();
-        while queue.threads > 0 {
+        while queue.started {
             queue = self.shared.come.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -105,13 +86,13 @@ impl Shared {
     fn work(&self) {
         let mut connection = None;
         while let Some(job) = self.next() {
-            // A panic costs one call and its connection; whoever waits for the answer hears that there is none.
+            // A panic costs what was under way and the connection; whoever waits for an answer hears that there is none.
             if catch_unwind(AssertUnwindSafe(|| job(&mut connection))).is_err() {
                 connection = None;
             }
         }
         drop(connection);
-        self.queue().threads -= 1;
+        self.queue().started = false;
         self.come.notify_all();
     }
 
@@ -119,16 +100,14 @@ impl Shared {
         let mut queue = self.queue();
         loop {
             if let Some(job) = queue.jobs.pop_front() {
+                queue.waits = false;
                 return Some(job);
             }
             if queue.closed {
                 return None;
             }
-            queue.idle += 1;
+            queue.waits = true;
             queue = self.come.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            queue.idle -= 1;
-            // One that wakes uncalled only makes that another one is called too.
-            queue.called = queue.called.saturating_sub(1);
         }
     }
 }

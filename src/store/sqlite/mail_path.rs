@@ -1,8 +1,8 @@
 //! Calls of the mail path: each is carried out by one thread in one go, within a deadline, and may be given up at any time.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use postrider_actors::ports::StoreError;
 use rusqlite::{Connection, OpenFlags};
@@ -10,22 +10,40 @@ use tokio::sync::oneshot;
 
 use super::connection::{BUSY, CALL, Turns};
 use super::error::{Failure, Stage};
-use super::lane::Lane;
+use super::lane::{Job, Lane};
 use crate::telemetry::metrics::{self, Statement};
 
 /// Prepared statements that a connection keeps.
 const STATEMENTS: usize = 32;
 
-/// The connections of the mail path: one that writes, a few that read.
+/// The connection of the mail path. One that reads and writes knows what it wrote: readers beside it would read the file's pages anew after each commit.
 pub(super) struct MailPath {
-    writer: Lane,
-    readers: Lane,
+    lane: Lane,
+    reads: Arc<Reads>,
     file: Arc<File>,
 }
 
 struct File {
     path: PathBuf,
     max_pages: Option<u32>,
+}
+
+/// Calls that read and wait for the thread: all of them share one look at the file. At most as many as there are calls under way.
+#[derive(Default)]
+struct Reads(Mutex<Vec<Job>>);
+
+impl Reads {
+    fn queue(&self) -> MutexGuard<'_, Vec<Job>> {
+        // It is whole after any of its operations.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is the first, so that the queue is to be handed over.
+    fn push(&self, read: Job) -> bool {
+        let mut queue = self.queue();
+        queue.push(read);
+        queue.len() == 1
+    }
 }
 
 /// How far a call got, and whether anybody still waits for it.
@@ -66,10 +84,9 @@ impl Drop for Waiting {
 }
 
 impl MailPath {
-    /// Connections are opened when they are needed.
-    pub(super) fn new(path: &Path, readers: u32, max_pages: Option<u32>) -> Self {
-        let file = Arc::new(File { path: path.to_owned(), max_pages });
-        Self { writer: Lane::new("sqlite-write", 1), readers: Lane::new("sqlite-read", readers.max(1) as usize), file }
+    /// The connection is opened when it is needed.
+    pub(super) fn new(path: &Path, max_pages: Option<u32>) -> Self {
+        Self { lane: Lane::new("sqlite-mail"), reads: Arc::default(), file: Arc::new(File { path: path.to_owned(), max_pages }) }
     }
 
     /// Runs `work` as one transaction when it has its turn to write. Given up before its COMMIT, it leaves nothing. What a power failure may
@@ -84,7 +101,7 @@ impl MailPath {
         timed(Statement::Write, &call, async {
             let turn = turns.next().await;
             let (reply, answer) = oneshot::channel();
-            let handed = self.writer.hand(Box::new(move |connection| {
+            let handed = self.lane.hand(Box::new(move |connection| {
                 let done = file.transaction(connection, &fate, work);
                 drop(turn);
                 // Whoever asked may be gone.
@@ -96,7 +113,7 @@ impl MailPath {
         .await
     }
 
-    /// Runs `work`, which only reads, at once.
+    /// Runs `work`, which only reads, together with the other calls that are made at this moment.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
@@ -105,25 +122,43 @@ impl MailPath {
         let (file, fate) = (Arc::clone(&self.file), Arc::clone(&call.0));
         timed(Statement::Read, &call, async {
             let (reply, answer) = oneshot::channel();
-            let handed = self.readers.hand(Box::new(move |connection| {
+            let first = self.reads.push(Box::new(move |connection| {
                 if fate.is_open() {
-                    let done = file.reader(connection).and_then(work);
-                    if connection.as_ref().is_some_and(|connection| !connection.is_autocommit()) {
-                        *connection = None;
-                    }
+                    let done = file.connection(connection).and_then(work);
+                    // Whoever asked may be gone.
                     let _ = reply.send(done.map_err(|failure| failure.at(Stage::Before)));
                 }
             }));
-            handed.map_err(|_| no_thread())?;
+            if first {
+                let _others = HandOver(self);
+                // Tasks that are ready now may want to read as well; to wake the thread costs more than most reads.
+                tokio::task::yield_now().await;
+            }
             answer.await.unwrap_or_else(|_| Err(lost(&call)))
         })
         .await
     }
 
-    /// Closes the connections.
+    /// Closes the connection.
     pub(super) fn close(&self) {
-        self.readers.close();
-        self.writer.close();
+        self.lane.close();
+    }
+}
+
+/// Hands the waiting reads over when dropped: those of others too, though the one that came first be given up.
+struct HandOver<'a>(&'a MailPath);
+
+impl Drop for HandOver<'_> {
+    fn drop(&mut self) {
+        let (reads, file) = (Arc::clone(&self.0.reads), Arc::clone(&self.0.file));
+        let look = move |connection: &mut Option<Connection>| {
+            let reads = std::mem::take(&mut *reads.queue());
+            file.look(connection, reads);
+        };
+        // Without a thread nobody is answered, and dropping the queue tells them so.
+        if self.0.lane.hand(Box::new(look)).is_err() {
+            self.0.reads.queue().clear();
+        }
     }
 }
 
@@ -140,7 +175,7 @@ fn lost(call: &Waiting) -> StoreError {
 }
 
 fn no_thread() -> StoreError {
-    StoreError::Unavailable("no thread can be started for the database".into())
+    StoreError::Unavailable("the database is closed, or no thread can be started for it".into())
 }
 
 impl File {
@@ -155,7 +190,7 @@ impl File {
             return Err(given_up());
         }
         let before = |failure: Failure| failure.at(Stage::Before);
-        let connection = self.writer(slot).map_err(before)?;
+        let connection = self.connection(slot).map_err(before)?;
         // Holds the write lock from its start: one that reads first and writes later could be refused half-way.
         run(connection, "BEGIN IMMEDIATE").map_err(before)?;
         let ended = match work(connection) {
@@ -170,16 +205,19 @@ impl File {
         ended
     }
 
-    fn writer<'a>(&self, slot: &'a mut Option<Connection>) -> Result<&'a Connection, Failure> {
-        self.opened(slot, "PRAGMA wal_autocheckpoint = 4000")
-    }
-
-    fn reader<'a>(&self, slot: &'a mut Option<Connection>) -> Result<&'a Connection, Failure> {
-        self.opened(slot, "PRAGMA query_only = ON")
+    /// Carries reads out in one look at the file. What goes wrong with the look itself goes wrong with each of them.
+    fn look(&self, slot: &mut Option<Connection>, reads: Vec<Job>) {
+        let looks = self.connection(slot).is_ok_and(|connection| run(connection, "BEGIN").is_ok());
+        for read in reads {
+            read(slot);
+        }
+        if looks && slot.as_ref().is_some_and(|connection| !connection.is_autocommit() && run(connection, "COMMIT").is_err()) {
+            *slot = None;
+        }
     }
 
     /// The connection, opened if it was not; the file is there and in order, because the database was opened before.
-    fn opened<'a>(&self, slot: &'a mut Option<Connection>, more: &str) -> Result<&'a Connection, Failure> {
+    fn connection<'a>(&self, slot: &'a mut Option<Connection>) -> Result<&'a Connection, Failure> {
         if slot.is_none() {
             let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let connection = Connection::open_with_flags(&self.path, flags)?;
@@ -189,34 +227,11 @@ impl File {
             // As the other connections to the file, whose comments say why.
             connection.execute_batch(&format!(
                 "PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA secure_delete = FAST; \
-                 PRAGMA journal_size_limit = 67108864; {pages} {more};"
+                 PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 4000; {pages}"
             ))?;
             *slot = Some(connection);
         }
         Ok(slot.as_ref().expect("it was opened a moment ago"))
-    }
-}
-
-/// One look at the file for several statements that read; what it costs to look is paid once.
-pub(super) struct Look<'a>(&'a Connection);
-
-impl<'a> Look<'a> {
-    pub(super) fn begin(connection: &'a Connection) -> Result<Self, Failure> {
-        run(connection, "BEGIN")?;
-        Ok(Self(connection))
-    }
-
-    pub(super) fn end(self) -> Result<(), Failure> {
-        run(self.0, "COMMIT")
-    }
-}
-
-impl Drop for Look<'_> {
-    fn drop(&mut self) {
-        if !self.0.is_autocommit() {
-            // The connection that cannot even do this is not used again.
-            let _ = run(self.0, "ROLLBACK");
-        }
     }
 }
 

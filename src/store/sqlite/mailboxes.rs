@@ -77,6 +77,8 @@ fn state(row: &Row<'_>) -> rusqlite::Result<MailboxState> {
 fn commit(tx: &Connection, entries: &[Commit], now: Timestamp) -> Result<Committed, Failure> {
     let mut committed = Committed::default();
     let mut move_state = tx.prepare_cached(include_str!("queries/commit_state.sql"))?;
+    // Safety: the device did not move to another mailbox meanwhile.
+    let mut device_of = tx.prepare_cached("SELECT 1 FROM device WHERE device_id = ?1 AND mailbox_id = ?2")?;
     let mut insert_row = tx.prepare_cached(include_str!("queries/commit_row.sql"))?;
     for entry in entries {
         let Authority { fence, session } = entry.authority;
@@ -88,6 +90,9 @@ fn commit(tx: &Connection, entries: &[Commit], now: Timestamp) -> Result<Committ
         }
         committed.matched.push(entry.mailbox);
         for row in &entry.rows {
+            if !device_of.exists(params![row.device.0, entry.mailbox.0])? {
+                continue;
+            }
             let inserted = insert_row.execute(params![
                 entry.mailbox.0,
                 row.device.0,
