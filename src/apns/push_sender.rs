@@ -162,8 +162,8 @@ impl ApnsSender {
 
     async fn exchange(&self, deadline: Instant, push: &Push, this: &Try) -> Result<Answer, Failure> {
         let path = PathAndQuery::try_from(format!("{}{}", self.devices, push.token.0)).expect("a path, letters and digits");
-        let call = Call { path, headers: self.headers(push, &this.token), body: this.payload.clone() };
-        self.lanes.exchange(deadline, &call).await
+        let headers = || self.headers(push, &this.token);
+        self.lanes.exchange(deadline, &Call { path, headers: &headers, body: this.payload.clone() }).await
     }
 
     /// Apple, "Sending notification requests to APNs".

@@ -107,12 +107,14 @@ impl FcmSender {
 
     async fn attempt(&self, deadline: Instant, push: &Push, validate_only: bool, access: &Access) -> Reading {
         let body = Bytes::from(payload::payload(push, self.clock.now(), validate_only));
-        let mut headers = HeaderMap::with_capacity(3);
-        headers.insert(AUTHORIZATION, access.header.clone());
-        headers.insert(USER_AGENT, HeaderValue::from_static(OURSELVES));
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));
-        let call = Call { path: self.messages.clone(), headers, body };
-        match self.lanes.exchange(deadline, &call).await {
+        let headers = || {
+            let mut headers = HeaderMap::with_capacity(3);
+            headers.insert(AUTHORIZATION, access.header.clone());
+            headers.insert(USER_AGENT, HeaderValue::from_static(OURSELVES));
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));
+            headers
+        };
+        match self.lanes.exchange(deadline, &Call { path: self.messages.clone(), headers: &headers, body }).await {
             Ok(answer) => verdict::read(answer.status.as_u16(), retry_after(&answer.headers, self.clock.now()), &answer.body),
             Err(Failure::NotTaken(reason)) => Reading::Settled(Verdict::Later { after: None, reason }),
             Err(Failure::Unknown(reason)) => Reading::Settled(Verdict::Unknown { reason }),

@@ -124,7 +124,7 @@ impl Connection {
     }
 
     /// Makes one request and reads its answer.
-    pub(super) async fn exchange(&self, authority: &Authority, call: &Call) -> Result<Answer, Fate> {
+    pub(super) async fn exchange(&self, authority: &Authority, call: &Call<'_>) -> Result<Answer, Fate> {
         // What fails before a stream is open never left.
         let unsent = |error: h2::Error| Fate::LeftBehind(told("not sent", &error));
         let request = request(authority, call);
@@ -150,7 +150,7 @@ impl Connection {
     }
 }
 
-fn request(authority: &Authority, call: &Call) -> Request<()> {
+fn request(authority: &Authority, call: &Call<'_>) -> Request<()> {
     let mut request = Request::new(());
     let mut uri = http::uri::Parts::default();
     uri.scheme = Some(Scheme::HTTPS);
@@ -158,7 +158,7 @@ fn request(authority: &Authority, call: &Call) -> Request<()> {
     uri.path_and_query = Some(call.path.clone());
     *request.method_mut() = http::Method::POST;
     *request.uri_mut() = Uri::from_parts(uri).expect("scheme, authority and path make an address");
-    *request.headers_mut() = call.headers.clone();
+    *request.headers_mut() = (call.headers)();
     request
 }
 

@@ -18,12 +18,11 @@ use super::connection::{Connection, Fate, Opener};
 const ATTEMPTS: usize = 6;
 
 /// What is asked of a server: a POST.
-#[derive(Debug, Clone)]
-pub struct Call {
+pub struct Call<'a> {
     /// What for; the server is the lanes'.
     pub path: PathAndQuery,
-    /// The headers.
-    pub headers: HeaderMap,
+    /// Makes the headers, for each attempt.
+    pub headers: &'a (dyn Fn() -> HeaderMap + Send + Sync),
     /// The body.
     pub body: Bytes,
 }
@@ -72,7 +71,7 @@ impl Lanes {
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn exchange(&self, deadline: Instant, call: &Call) -> Result<Answer, Failure> {
+    pub async fn exchange(&self, deadline: Instant, call: &Call<'_>) -> Result<Answer, Failure> {
         let mut last = Failure::NotTaken("not sent".into());
         for _ in 0..ATTEMPTS {
             let lane = self.least_loaded();
@@ -131,7 +130,7 @@ impl Lane {
         self.current().as_ref().filter(|connection| connection.is_open()).cloned()
     }
 
-    async fn exchange(&self, opener: &Opener, deadline: Instant, call: &Call) -> Result<Answer, Attempt> {
+    async fn exchange(&self, opener: &Opener, deadline: Instant, call: &Call<'_>) -> Result<Answer, Attempt> {
         let warm = || self.open_connection().filter(|connection| connection.is_warm());
         if let Some(connection) = warm() {
             return exchange_on(&connection, opener, deadline, call).await;
@@ -145,7 +144,8 @@ impl Lane {
         let connection = match self.open_connection() {
             Some(connection) => connection,
             None => {
-                let opened = timeout_at(deadline, opener.open()).await.map_err(|_| late())?;
+                // Seldom, and large: in a place of its own, so that it is not part of each push.
+                let opened = Box::pin(timeout_at(deadline, opener.open())).await.map_err(|_| late())?;
                 let opened = Arc::new(opened.map_err(|reason| Attempt::Failed(Failure::NotTaken(reason)))?);
                 *self.current() = Some(Arc::clone(&opened));
                 opened
@@ -155,7 +155,7 @@ impl Lane {
     }
 }
 
-async fn exchange_on(connection: &Connection, opener: &Opener, deadline: Instant, call: &Call) -> Result<Answer, Attempt> {
+async fn exchange_on(connection: &Connection, opener: &Opener, deadline: Instant, call: &Call<'_>) -> Result<Answer, Attempt> {
     let result = timeout_at(deadline, connection.exchange(&opener.authority, call)).await;
     match result {
         Ok(Ok(answer)) => {
