@@ -107,7 +107,8 @@ fn clean(document: &[u8]) -> Cow<'_, str> {
     let document = document.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(document);
     let text = String::from_utf8_lossy(document);
     let suspicious = |byte: u8| (byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r')) || byte == 0xEF;
-    if text.bytes().any(suspicious) && text.chars().any(|c| !allowed(c)) {
+    // Without a way out in the middle, which lets the compiler look at many bytes at a time.
+    if text.bytes().fold(false, |found, byte| found | suspicious(byte)) && text.chars().any(|c| !allowed(c)) {
         return Cow::Owned(text.chars().map(|c| if allowed(c) { c } else { char::REPLACEMENT_CHARACTER }).collect());
     }
     text

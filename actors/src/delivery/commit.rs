@@ -229,9 +229,10 @@ impl Run for Devices {
         devices.dedup();
         match self.store.devices_now(&devices).await {
             Err(error) => vec![Err(error); asks.len()],
-            Ok(found) => {
-                let found: BTreeMap<DeviceId, DeviceNow> = found.into_iter().map(|device| (device.device, device)).collect();
-                asks.iter().map(|device| Ok(found.get(device).cloned())).collect()
+            Ok(mut found) => {
+                found.sort_unstable_by_key(|now| now.device);
+                let now = |device: &DeviceId| found.binary_search_by_key(device, |now| now.device).ok().map(|place| found[place].clone());
+                asks.iter().map(|device| Ok(now(device))).collect()
             }
         }
     }

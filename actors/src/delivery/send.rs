@@ -3,7 +3,6 @@
 mod again;
 mod reading;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,6 +118,31 @@ enum Known {
     Unreadable,
 }
 
+/// What is known of the mails of the pushes in hand: as a rule one, never many.
+#[derive(Debug, Default)]
+struct Contents(Vec<(EventKey, Known)>);
+
+impl Contents {
+    fn of(&self, event: EventKey) -> Option<&Known> {
+        self.0.iter().find(|(of, _)| *of == event).map(|(_, known)| known)
+    }
+
+    fn set(&mut self, event: EventKey, known: Known) {
+        match self.0.iter_mut().find(|(of, _)| *of == event) {
+            Some((_, before)) => *before = known,
+            None => self.0.push((event, known)),
+        }
+    }
+
+    fn forget(&mut self, events: &[EventKey]) {
+        self.0.retain(|(event, _)| !events.contains(event));
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.iter().map(|(_, known)| if let Known::Shows(mail) = known { mail.bytes() } else { 0 }).sum()
+    }
+}
+
 /// The unread count of the inbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unread {
@@ -134,7 +158,7 @@ pub struct Sending {
     mailbox: MailboxId,
     authority: Authority,
     flights: Vec<Flight>,
-    contents: BTreeMap<EventKey, Known>,
+    contents: Contents,
     content_failures: u32,
     content_retry: Option<Monotonic>,
     unread: Unread,
@@ -173,7 +197,7 @@ impl Sending {
             mailbox,
             authority,
             flights: pushes.into_iter().map(Flight::new).collect(),
-            contents: BTreeMap::new(),
+            contents: Contents::default(),
             content_failures: 0,
             content_retry: None,
             unread: order.unread.map_or(Unread::Wanted, |count| Unread::Known(Some(count))),
@@ -280,7 +304,7 @@ impl Sending {
 
     fn compose(&self, place: usize, now: Timestamp, device: &DeviceNow) -> Push {
         let push = &self.flights[place].push;
-        let newest = push.rows.first().and_then(|row| match self.contents.get(&row.event) {
+        let newest = push.rows.first().and_then(|row| match self.contents.of(row.event) {
             Some(Known::Shows(mail)) => Some(mail),
             _ => None,
         });
@@ -338,7 +362,7 @@ impl Sending {
     }
 
     fn advance(&mut self, moment: Moment, settings: &Settings, effects: &mut Vec<Effect>) {
-        let mut wanted: BTreeMap<EventKey, ItemId> = BTreeMap::new();
+        let mut wanted: Vec<(EventKey, ItemId)> = Vec::new();
         for place in 0..self.flights.len() {
             if matches!(self.flights[place].step, Step::Waiting) {
                 self.ask_turn(place, effects);
@@ -352,8 +376,8 @@ impl Sending {
             effects.push(Effect::Unread);
         }
         if !wanted.is_empty() && self.content_retry.is_none() {
-            wanted.keys().for_each(|event| drop(self.contents.insert(*event, Known::Asked)));
-            effects.push(Effect::Contents(wanted.into_iter().collect()));
+            wanted.iter().for_each(|(event, _)| self.contents.set(*event, Known::Asked));
+            effects.push(Effect::Contents(wanted));
         }
         if self.writing.is_none() && moment.at >= self.write_at && !(self.marks.is_empty() && self.retries.is_empty()) {
             let work = (std::mem::take(&mut self.marks), std::mem::take(&mut self.retries));

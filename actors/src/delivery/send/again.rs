@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ACTOR_BYTES, Effect, Known, Sending, Step};
+use super::{ACTOR_BYTES, Effect, Sending, Step};
 use crate::delivery::batch::HoldBudget;
 use crate::delivery::message::{Moment, code};
 use crate::delivery::retry::backoff;
@@ -136,7 +136,7 @@ impl Sending {
     /// Whether content may stay in memory for another try.
     fn hold(&mut self, moment: Moment) -> bool {
         if self.held.is_none() && moment.at < self.hold_until {
-            let content: usize = self.contents.values().map(|known| if let Known::Shows(mail) = known { mail.bytes() } else { 0 }).sum();
+            let content = self.contents.bytes();
             self.held = HoldBudget::take(&self.budget, content + ACTOR_BYTES);
         }
         self.held.is_some()

@@ -1,7 +1,5 @@
 //! What a push needs before it asks for room: what its newest mail shows, and the unread count.
 
-use std::collections::BTreeMap;
-
 use super::{CONTENT_TRIES, Effect, Known, Sending, Step, Unread};
 use crate::delivery::message::{Moment, code};
 use crate::ids::{EventKey, ItemId};
@@ -26,16 +24,16 @@ impl Sending {
                         Some(mail) if mail.read => Known::Gone("read"),
                         Some(mail) => Known::Shows(mail),
                     };
-                    self.contents.insert(*event, known);
+                    self.contents.set(*event, known);
                 }
             }
             Err(error) => {
                 self.content_failures += 1;
                 let long = matches!(&error, SourceError::Throttled { retry_after } if *retry_after > settings.retry_base * 4);
                 if long || self.content_failures >= CONTENT_TRIES {
-                    asked.iter().for_each(|event| drop(self.contents.insert(*event, Known::Unreadable)));
+                    asked.iter().for_each(|event| self.contents.set(*event, Known::Unreadable));
                 } else {
-                    asked.iter().for_each(|event| drop(self.contents.remove(event)));
+                    self.contents.forget(asked);
                     self.content_retry = Some(moment.at + settings.retry_base + self.chance.below(settings.retry_base));
                 }
             }
@@ -47,7 +45,7 @@ impl Sending {
         &mut self,
         moment: Moment,
         place: usize,
-        wanted: &mut BTreeMap<EventKey, ItemId>,
+        wanted: &mut Vec<(EventKey, ItemId)>,
         settings: &Settings,
         effects: &mut Vec<Effect>,
     ) {
@@ -60,13 +58,13 @@ impl Sending {
                 return;
             };
             let Some(item) = &newest.item else { break };
-            match self.contents.get(&newest.event) {
+            match self.contents.of(newest.event) {
                 Some(Known::Shows(_) | Known::Unreadable) => break,
                 Some(Known::Asked) => return,
                 None => {
                     // At most ten items a call; the others are asked for when these are known.
-                    if wanted.len() < 10 {
-                        wanted.insert(newest.event, item.clone());
+                    if wanted.len() < 10 && wanted.iter().all(|(event, _)| *event != newest.event) {
+                        wanted.push((newest.event, item.clone()));
                     }
                     return;
                 }
