@@ -18,7 +18,7 @@ section! {
         /// What this node can do beyond what its program can: names of small letters, digits and hyphens. `postrider cluster require NAME` gives shards only to nodes that have it.
         pub features: Vec<String>;
         /// How long SIGTERM waits until other nodes took its users over (with a database that nodes share) and what is under way is finished.
-        pub stop_deadline: Duration = Duration::from_secs(20), within Duration::from_secs(1)..=Duration::from_secs(600);
+        pub stop_deadline: Duration = Duration::from_secs(120), within Duration::from_secs(1)..=Duration::from_secs(600);
         /// Threads that do the work; `0`: as many as there are processors.
         pub threads: usize = 0, within 0..=256;
     }
