@@ -131,8 +131,10 @@ impl Node {
     #[must_use]
     pub fn new(seed: u64, membership: Option<Membership>) -> Self {
         let state = match &membership {
-            None => NodeState::Joining,
+            // It may have failed before it entered: the next heartbeat says where its row stands.
+            Some(membership) if membership.manner == Manner::Shared => NodeState::Joining,
             Some(_) => NodeState::Good,
+            None => NodeState::Joining,
         };
         Self {
             state,

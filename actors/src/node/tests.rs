@@ -208,6 +208,20 @@ fn a_session_that_was_judged_before_it_heard_that_it_had_joined_is_over() {
 }
 
 #[test]
+fn a_node_whose_actor_failed_before_it_entered_enters_and_one_that_had_entered_goes_on() {
+    let membership = || Some(Membership { manner: Manner::Shared, history: history(1) });
+    let mut script = Script { node: Node::new(1, membership()), settings: Settings::default() };
+    assert_eq!(script.at(0, Input::Alarm), [Effect::Beat]);
+    assert_eq!(names(&script.beaten(0, NodeState::Joining, 1, &[])), ["shards", "open", "enter"]);
+    script.at(10, Input::Entered(Ok(true)));
+    assert_eq!(script.node.state(), NodeState::Good);
+    let mut script = Script { node: Node::new(1, membership()), settings: Settings::default() };
+    script.at(0, Input::Alarm);
+    assert_eq!(names(&script.beaten(0, NodeState::Good, 1, &[(3, 5)])), ["shards", "open"]);
+    assert_eq!(script.node.state(), NodeState::Good);
+}
+
+#[test]
 fn a_database_that_is_not_ours_suspends_at_once_and_ends_nothing() {
     let mut script = Script::good();
     let foreign = StoreError::Unusable("another database".into());
