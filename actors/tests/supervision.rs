@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use postrider_actors::ids::{EventKey, ItemId};
+use postrider_actors::ids::{EventKey, ItemId, MailboxId};
+use postrider_actors::ports::mailbox_store::{Commit, DeliveryKind, MailboxStore, NewDelivery};
 use postrider_actors::snapshot::Control;
 use postrider_actors::testing::clock::NervousClock;
 use postrider_actors::testing::memory::{Call, Fault};
@@ -102,6 +103,60 @@ async fn mailboxes_of_a_shard_that_failed_are_not_watched_until_it_is_started_ag
     system.shard_changed(shard);
     world.until("nobody of the shard is watched", || watched(&world) == 20 - of_shard).await;
     world.until("all are watched again", || watched(&world) == 20).await;
+}
+
+/// What a collection of the mailbox commits that read its row as it is now and found that mail.
+fn commit_of(world: &World, mailbox: MailboxId, item: &ItemId) -> Commit {
+    let (row, device, generation) = world.store.read(|model| {
+        let (device, of) = model.devices.iter().find(|(_, row)| row.mailbox == mailbox).expect("it has one");
+        (model.mailboxes[&mailbox].clone(), *device, of.generation)
+    });
+    let (event, now) = (EventKey::of_item(item), world.now());
+    let in_hands = world.settings.collect_deadline + Duration::from_secs(180);
+    let delivery = NewDelivery {
+        device,
+        generation,
+        event,
+        group: event,
+        kind: DeliveryKind::Mail,
+        item: Some(item.clone()),
+        received_at: now,
+        count: 1,
+        next_at: now + in_hands,
+        expires_at: now + Duration::from_secs(3_600),
+    };
+    Commit {
+        mailbox,
+        authority: row.authority.expect("it was adopted"),
+        sync_seq: row.sync_seq,
+        sync_state: row.sync_state,
+        seeded: row.seeded,
+        badge_dirty: row.badge_dirty,
+        announced_until: now,
+        rows: vec![delivery],
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_former_actor_committed_after_its_shard_was_adopted_again_is_sent_at_once() {
+    let smtp = "user0@example.com";
+    let world = World::new();
+    let (system, mailbox) = world.one(smtp).await;
+    world.mail.latency(Duration::from_secs(1));
+    let shard = world.store.read(|model| model.mailboxes[&mailbox].shard);
+    let loads = world.store.calls(Call::MailboxLoad);
+    world.store.fail_next(Call::ShardReload, Fault::Panic);
+    system.shard_changed(shard);
+    world.until("its shard failed", || world.mail.watchers(smtp) == 0).await;
+    let item = world.mail.deliver(smtp);
+    world.until("its successor read the row", || world.store.calls(Call::MailboxLoad) > loads).await;
+    // What the former actor began is carried out now, under an authority that is the successor's as well.
+    let committed = world.store.sync_state_commit(&[commit_of(&world, mailbox, &item)]).await.expect("it is there");
+    assert_eq!(committed.inserted.len(), 1);
+    let began = tokio::time::Instant::now();
+    world.until("it is announced", || missing(&world, std::slice::from_ref(&item)) == 0).await;
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!(world.push.sent().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

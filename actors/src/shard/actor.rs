@@ -48,6 +48,8 @@ pub struct Begin {
 pub struct State {
     begin: Begin,
     machine: Shard,
+    /// The epoch under which a former actor of the shard ran mailboxes in this process.
+    before: Option<Fence>,
     mailboxes: BTreeMap<MailboxId, Child>,
     by_actor: BTreeMap<ActorId, MailboxId>,
     tasks: Tasks,
@@ -69,6 +71,7 @@ impl Actor for Keeper {
     async fn pre_start(&self, _: ActorRef<Message>, begin: Begin) -> Result<State, ActorProcessingErr> {
         Ok(State {
             machine: Shard::new(u64::from(begin.shard.0)),
+            before: begin.directory.epoch(begin.shard),
             begin,
             mailboxes: BTreeMap::new(),
             by_actor: BTreeMap::new(),
@@ -205,7 +208,9 @@ impl State {
         let mailbox = row.mailbox.id;
         let before = self.mailboxes.remove(&mailbox);
         let (journal, slot) = before.map(|child| (child.journal, child.slot)).unwrap_or_default();
-        let first = MailboxInput::Start { seeded: row.seeded, badge_dirty: row.badge_dirty, pending: row.pending || restarts > 0 };
+        // What a former actor began under this epoch may be committed after the row was read.
+        let pending = row.pending || restarts > 0 || self.before == Some(fence);
+        let first = MailboxInput::Start { seeded: row.seeded, badge_dirty: row.badge_dirty, pending };
         if restarts > 0 {
             journal.note(self.begin.context.ports.clock.now(), Entry::Restarted(restarts));
         }
@@ -219,6 +224,7 @@ impl State {
             keeper: myself.clone(),
         };
         let (actor, _) = Actor::spawn_linked(None, Watcher, begin, myself.get_cell()).await?;
+        self.begin.directory.acts(self.begin.shard, fence);
         self.begin.directory.enter(self.begin.shard, mailbox, slot.clone(), actor.clone());
         self.by_actor.insert(actor.get_id(), mailbox);
         actor.cast(ToMailbox::Step(first))?;
@@ -231,6 +237,7 @@ impl State {
     fn restamp(&self, row: OwnedMailbox, fence: Fence) {
         if let Some(child) = self.mailboxes.get(&row.mailbox.id) {
             let authority = Authority { fence, session: self.begin.session };
+            self.begin.directory.acts(self.begin.shard, fence);
             // One that just ended is told about by its supervision event.
             let _ = child.actor.cast(ToMailbox::Restamp(authority, row));
         }

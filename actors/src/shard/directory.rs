@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ractor::ActorRef;
 
-use crate::ids::{MailboxId, ShardId};
+use crate::ids::{Fence, MailboxId, ShardId};
 use crate::mailbox::message::Message;
 use crate::mailbox::slot::Slot;
 use crate::mailbox::state::Input;
@@ -31,6 +31,8 @@ struct Entered {
     entries: BTreeMap<MailboxId, Entry>,
     /// The node drains: who is entered late is told too.
     draining: bool,
+    /// The epoch under which mailboxes of a shard acted last.
+    epochs: BTreeMap<ShardId, Fence>,
 }
 
 impl Directory {
@@ -56,6 +58,17 @@ impl Directory {
         if entries.get(&mailbox).is_some_and(|entry| entry.actor.get_id() == actor.get_id()) {
             entries.remove(&mailbox);
         }
+    }
+
+    /// Notes that mailboxes of a shard act under that epoch from here on.
+    pub fn acts(&self, shard: ShardId, epoch: Fence) {
+        self.change().epochs.insert(shard, epoch);
+    }
+
+    /// The epoch under which mailboxes of a shard acted last in this process, whoever supervised them; what they began may still be under way.
+    #[must_use]
+    pub fn epoch(&self, shard: ShardId) -> Option<Fence> {
+        self.look().epochs.get(&shard).copied()
     }
 
     /// The actor of a mailbox.

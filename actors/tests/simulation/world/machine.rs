@@ -7,7 +7,7 @@ use std::sync::Arc;
 use postrider_actors::delivery::batch::HoldBudget;
 use postrider_actors::delivery::breaker::Breaker;
 use postrider_actors::gate::Gate;
-use postrider_actors::ids::{MailboxId, NodeId, Session};
+use postrider_actors::ids::{Fence, MailboxId, NodeId, Session, ShardId};
 use postrider_actors::node::state::Membership;
 use postrider_actors::ports::Clock;
 use postrider_actors::ports::push_sender::Channel;
@@ -69,6 +69,8 @@ pub struct Process {
     pub deliveries: BTreeMap<Uid, DeliveryActor>,
     /// Which actor hears the hints of a mailbox.
     pub directory: BTreeMap<MailboxId, Uid>,
+    /// The epoch under which mailboxes of a shard acted last.
+    pub epochs: BTreeMap<ShardId, Fence>,
     /// Commits, marks, device reads.
     pub batches: Batches,
     /// Chores.
@@ -139,6 +141,7 @@ impl World {
             mailboxes: BTreeMap::new(),
             deliveries: BTreeMap::new(),
             directory: BTreeMap::new(),
+            epochs: BTreeMap::new(),
             batches: Batches::default(),
             chores: Chores::default(),
             placement: None,

@@ -28,6 +28,8 @@ pub struct ShardActor {
     /// The node's actor.
     parent: Uid,
     machine: Shard,
+    /// The epoch under which a former actor of the shard ran mailboxes in this process.
+    before: Option<Fence>,
     /// Its mailboxes: the slot of their hints, and the actor that was started last.
     mailboxes: BTreeMap<MailboxId, (Uid, Rc<Slot>)>,
     alarm: Alarm,
@@ -39,7 +41,8 @@ impl World {
         let uid = self.uid();
         let machine = Shard::new(u64::from(shard.0));
         if let Some(process) = self.process(node) {
-            let actor = ShardActor { shard, session, parent, machine, mailboxes: BTreeMap::new(), alarm: Alarm::default() };
+            let before = process.epochs.get(&shard).copied();
+            let actor = ShardActor { shard, session, parent, machine, before, mailboxes: BTreeMap::new(), alarm: Alarm::default() };
             process.shards.insert(uid, actor);
         }
         uid
@@ -98,6 +101,9 @@ impl World {
             Effect::Restamp(row, fence) => {
                 if let Some((child, _)) = actor.mailboxes.get(&row.mailbox.id) {
                     let child = *child;
+                    if let Some(process) = self.process(node) {
+                        process.epochs.insert(shard, fence);
+                    }
                     let authority = Authority { fence, session };
                     self.cast(node, child, move |world| world.mailbox_restamped(node, child, authority, &row));
                 }
@@ -178,13 +184,17 @@ impl World {
         let Some(fence) = actor.machine.epoch() else { return };
         let authority = Authority { fence, session: actor.session };
         let slot = actor.mailboxes.remove(&mailbox).map_or_else(|| Rc::new(Slot::default()), |(_, slot)| slot);
-        let first = MailboxInput::Start { seeded: row.seeded, badge_dirty: row.badge_dirty, pending: row.pending || restarts > 0 };
+        // What a former actor began under this epoch may be committed after the row was read.
+        let pending = row.pending || restarts > 0 || actor.before == Some(fence);
+        let shard = actor.shard;
+        let first = MailboxInput::Start { seeded: row.seeded, badge_dirty: row.badge_dirty, pending };
         let child = self.mailbox_begin(node, uid, row.mailbox, authority, slot.clone());
         if let Some(actor) = self.shard_actor(node, uid) {
             actor.mailboxes.insert(mailbox, (child, slot));
         }
         if let Some(process) = self.process(node) {
             process.directory.insert(mailbox, child);
+            process.epochs.insert(shard, fence);
         }
         self.cast(node, child, move |world| world.mailbox_step(node, child, first));
         self.cast(node, child, move |world| world.mailbox_hinted(node, child));
