@@ -196,9 +196,17 @@ impl Server {
     fn end(&self, signal: Signal) {
         let Some(mut process) = self.process().take() else { return };
         let pid = Pid::from_child(&process);
+        let children = if signal == Signal::KILL { children(pid) } else { Vec::new() };
         kill_process(pid, signal).expect("it is ours");
         kill_process(pid, Signal::CONT).expect("it is ours");
         process.wait().expect("it is ours");
+        // They end by themselves as soon as they notice, and until then answer.
+        for child in children {
+            let _ = kill_process(child, Signal::KILL);
+            while is_running(child) {
+                std::thread::yield_now();
+            }
+        }
     }
 }
 
@@ -207,6 +215,19 @@ impl Drop for Server {
         // Kept by none of its data: the folder goes.
         self.end(Signal::QUIT);
     }
+}
+
+/// The processes that a process began.
+fn children(parent: Pid) -> Vec<Pid> {
+    let pid = parent.as_raw_nonzero();
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
+}
+
+/// Whether a process is there and did not end.
+fn is_running(process: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|fields| !fields.is_empty() && !fields.starts_with(['Z', 'X']))
 }
 
 /// A port nobody listens on, below those that the system gives to outgoing connections: it is to be free again after a stop.

@@ -187,7 +187,11 @@ impl State {
                     shards.into_iter().for_each(|shard| self.tell(shard, ShardInput::Given));
                 }
                 Effect::Kept(shards) => shards.into_iter().for_each(|shard| self.tell(shard, ShardInput::Kept)),
-                Effect::End(why) => self.end(why),
+                Effect::End(why) => {
+                    // Whoever hears of the end asks at once whether this node joined, so that it has to leave.
+                    self.remember();
+                    self.end(why);
+                }
             }
         }
         self.remember();

@@ -331,15 +331,7 @@ impl Ledger {
 
     /// Waits until more than `seen` pairs of mail and phone are announced; says how many.
     pub async fn announced_beyond(&self, seen: u64) -> u64 {
-        loop {
-            let mut news = std::pin::pin!(self.totals.news.notified());
-            news.as_mut().enable();
-            let announced = self.announced();
-            if announced > seen {
-                return announced;
-            }
-            news.await;
-        }
+        self.totals.announced_beyond(seen).await
     }
 
     /// A cheap look at the running totals, for a display.

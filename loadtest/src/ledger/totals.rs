@@ -57,6 +57,19 @@ impl Totals {
         add(&totals.too_much_content, u64::from(judged.too_much_content));
     }
 
+    /// Waits until more than `seen` were announced; says how many.
+    pub(super) async fn announced_beyond(&self, seen: u64) -> u64 {
+        loop {
+            let mut news = std::pin::pin!(self.news.notified());
+            news.as_mut().enable();
+            let announced = read(&self.announced);
+            if announced > seen {
+                return announced;
+            }
+            news.await;
+        }
+    }
+
     /// Copies everything into a verdict.
     pub(super) fn copy_to(&self, verdict: &mut Verdict) {
         let totals = self;
