@@ -17,7 +17,7 @@ section! {
         pub weight: u32 = 1, within 1..=1_000;
         /// What this node can do beyond what its program can: names of small letters, digits and hyphens. `postrider cluster require NAME` gives shards only to nodes that have it.
         pub features: Vec<String>;
-        /// How long SIGTERM waits until other nodes took its users over (with a database that nodes share) and what is under way is finished.
+        /// How long SIGTERM waits until other nodes took its users over (with a database that nodes share) and what is under way is finished. A service manager must wait a little longer (systemd: `TimeoutStopSec`).
         pub stop_deadline: Duration = Duration::from_secs(120), within Duration::from_secs(1)..=Duration::from_secs(600);
         /// Threads that do the work; `0`: as many as there are processors.
         pub threads: usize = 0, within 0..=256;

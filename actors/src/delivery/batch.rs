@@ -51,10 +51,9 @@ impl<R: Run> Batcher<R> {
                 batch.push(first);
                 // Tasks that are ready at this moment ask first, so that under load one call serves many; with nothing else to run it costs nothing.
                 tokio::task::yield_now().await;
-                while batch.len() < most
-                    && let Ok(next) = asks.try_recv()
-                {
-                    batch.push(next);
+                if most > 1 {
+                    // Whoever asks at this very moment is heard next time.
+                    let _ = asks.recv_many(&mut batch, most - 1).now_or_never();
                 }
                 let (asked, replies): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
                 // A panic of an edge costs one batch and not the batcher.

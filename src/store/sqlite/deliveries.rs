@@ -59,12 +59,10 @@ impl DeliveryStore for SqliteStore {
     }
 
     async fn stranded(&self, session: Session, now: Timestamp, limit: u32) -> Result<Vec<MailboxId>, StoreError> {
-        let read = move |connection: &rusqlite::Connection| {
-            let mut query = connection.prepare_cached(include_str!("queries/stranded.sql"))?;
-            let found = query.query_map(params![session.0, now.0, limit], |row| Ok(MailboxId(row.get(0)?)))?;
-            Ok(found.collect::<Result<_, _>>()?)
-        };
-        self.database().read_mail(read).await
+        // Not one of the mail path: it looks at all rows that are due.
+        let query = sqlx::query_as::<_, (i64,)>(include_str!("queries/stranded.sql")).bind(session.0).bind(now.0).bind(limit);
+        let rows = self.database().read(async { Ok(query.fetch_all(self.database().readers()).await?) }).await?;
+        Ok(rows.into_iter().map(|(mailbox,)| MailboxId(mailbox)).collect())
     }
 
     async fn retain(&self, before: Timestamp, limit: u32) -> Result<u32, StoreError> {

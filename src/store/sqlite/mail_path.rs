@@ -1,5 +1,6 @@
 //! Calls of the mail path: each is carried out by one thread in one go, within a deadline, and may be given up at any time.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -113,7 +114,8 @@ impl MailPath {
         .await
     }
 
-    /// Runs `work`, which only reads, together with the other calls that are made at this moment.
+    /// Runs `work`, which only reads, together with the other calls that are made at this moment. To be awaited where it is called: one that is kept
+    /// and not polled keeps the others waiting, until it is dropped.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
@@ -205,13 +207,19 @@ impl File {
         ended
     }
 
-    /// Carries reads out in one look at the file. What goes wrong with the look itself goes wrong with each of them.
+    /// Carries reads out in one look at the file. Those of a look that cannot begin are dropped, which tells whoever asked.
     fn look(&self, slot: &mut Option<Connection>, reads: Vec<Job>) {
-        let looks = self.connection(slot).is_ok_and(|connection| run(connection, "BEGIN").is_ok());
-        for read in reads {
-            read(slot);
+        if self.connection(slot).and_then(begin_look).is_err() {
+            *slot = None;
+            return;
         }
-        if looks && slot.as_ref().is_some_and(|connection| !connection.is_autocommit() && run(connection, "COMMIT").is_err()) {
+        for read in reads {
+            // A panic costs one call and the connection.
+            if catch_unwind(AssertUnwindSafe(|| read(slot))).is_err() {
+                *slot = None;
+            }
+        }
+        if slot.as_ref().is_some_and(|connection| !connection.is_autocommit() && run(connection, "COMMIT").is_err()) {
             *slot = None;
         }
     }
@@ -233,6 +241,13 @@ impl File {
         }
         Ok(slot.as_ref().expect("it was opened a moment ago"))
     }
+}
+
+/// Begins to read. The first look at the file is part of it: a file that another process keeps for itself is waited for once, and not by each read.
+fn begin_look(connection: &Connection) -> Result<(), Failure> {
+    run(connection, "BEGIN")?;
+    connection.prepare_cached("SELECT 1 FROM cluster")?.exists([])?;
+    Ok(())
 }
 
 fn run(connection: &Connection, statement: &str) -> Result<(), Failure> {

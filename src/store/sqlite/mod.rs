@@ -1,7 +1,7 @@
 //! The embedded database: one file, one process that owns it, the same code path as a cluster of one node.
 //!
-//! The mail path has connections of its own, whose calls are one hop each (`mail_path.rs`, `lane.rs`); all else goes through the common library. One writes
-//! at a time, a few read. What the mail path commits may lose its tail in a power failure (state and rows together, so that
+//! The mail path has a connection of its own, whose calls are one hop each (`mail_path.rs`, `lane.rs`); all else goes through the common library. One writes
+//! at a time. What the mail path commits may lose its tail in a power failure (state and rows together, so that
 //! the mails are derived again); ownership, migrations and what people register are durable when the call returns.
 
 mod cluster;
