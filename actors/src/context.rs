@@ -1,11 +1,12 @@
 //! What all actors of a node share: the ports, the settings, the gate, the batches, the budgets.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::pin::pin;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore};
 
 use crate::delivery::batch::HoldBudget;
 use crate::delivery::breaker::{Breaker, Judgement};
@@ -82,7 +83,8 @@ impl Context {
     /// Reads both clocks and the gate, once for a step.
     #[must_use]
     pub fn moment(&self) -> Moment {
-        Moment { at: self.ports.clock.monotonic(), now: self.ports.clock.now(), gate_open: self.gate.lets_pushes_out() }
+        let at = self.ports.clock.monotonic();
+        Moment { at, now: self.ports.clock.now(), gate_open: self.gate.lets_pushes_out_at(at) }
     }
 
     /// How long a channel rests, if it does.
@@ -104,7 +106,10 @@ impl Context {
     pub fn judge(&self, channel: &Channel, token: &PushToken, now: Monotonic, verdict: Verdict) -> Verdict {
         let (judgement, alarmed) = {
             let mut breakers = self.breakers();
-            let breaker = breakers.entry(channel.clone()).or_default();
+            if !breakers.contains_key(channel) {
+                breakers.insert(channel.clone(), Breaker::default());
+            }
+            let breaker = breakers.get_mut(channel).expect("it was put there");
             let before = breaker.alarmed();
             let judgement = breaker.note(now, token, &verdict, &self.settings);
             (judgement, (before != breaker.alarmed()).then(|| breaker.alarmed()))
@@ -144,15 +149,14 @@ impl Context {
 }
 
 /// How many deliveries are under way.
-#[derive(Debug, Clone)]
-pub struct Busy {
-    count: Arc<watch::Sender<usize>>,
-}
+#[derive(Debug, Clone, Default)]
+pub struct Busy(Arc<UnderWay>);
 
-impl Default for Busy {
-    fn default() -> Self {
-        Self { count: Arc::new(watch::Sender::new(0)) }
-    }
+#[derive(Debug, Default)]
+struct UnderWay {
+    count: AtomicUsize,
+    /// The last one ended.
+    none: Notify,
 }
 
 /// One delivery under way, for as long as this lives.
@@ -163,26 +167,34 @@ impl Busy {
     /// One more.
     #[must_use]
     pub fn enter(&self) -> AtWork {
-        self.count.send_modify(|count| *count += 1);
+        self.0.count.fetch_add(1, Ordering::AcqRel);
         AtWork(self.clone())
     }
 
     /// Waits until none is under way.
     pub async fn none(&self) {
-        // The sender lives in `self`: the channel cannot be closed.
-        let _ = self.count.subscribe().wait_for(|count| *count == 0).await;
+        loop {
+            let mut none = pin!(self.0.none.notified());
+            none.as_mut().enable();
+            if self.count() == 0 {
+                return;
+            }
+            none.await;
+        }
     }
 
     /// How many are under way.
     #[must_use]
     pub fn count(&self) -> usize {
-        *self.count.borrow()
+        self.0.count.load(Ordering::Acquire)
     }
 }
 
 impl Drop for AtWork {
     fn drop(&mut self) {
-        self.0.count.send_modify(|count| *count -= 1);
+        if self.0.0.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.0.none.notify_waiters();
+        }
     }
 }
 

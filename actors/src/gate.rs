@@ -55,13 +55,23 @@ impl Gate {
     /// Whether a fenced commit may begin at this moment.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        !self.closed.load(Ordering::Acquire) && self.clock.monotonic().0 < self.deadline.load(Ordering::Acquire)
+        self.is_open_at(self.clock.monotonic())
+    }
+
+    fn is_open_at(&self, now: Monotonic) -> bool {
+        !self.closed.load(Ordering::Acquire) && now.0 < self.deadline.load(Ordering::Acquire)
     }
 
     /// Whether a push may begin at this moment.
     #[must_use]
     pub fn lets_pushes_out(&self) -> bool {
-        self.sending.load(Ordering::Acquire) && self.is_open()
+        self.lets_pushes_out_at(self.clock.monotonic())
+    }
+
+    /// The same at a moment that was read just now.
+    #[must_use]
+    pub fn lets_pushes_out_at(&self, now: Monotonic) -> bool {
+        self.sending.load(Ordering::Acquire) && self.is_open_at(now)
     }
 
     /// Whether the database allows pushes to leave.

@@ -2,7 +2,7 @@
 //!
 //! Rows and recipients are handed to the actors from memory, and so is what the mails show: that is what "rows in hand" means. All that follows is real.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -127,7 +127,7 @@ impl Path {
     pub async fn commit_rows(&mut self) {
         let (seq, now) = (self.round, SystemClock::default().now());
         self.round += 1;
-        let mut in_hand = BTreeMap::new();
+        let mut in_hand = HashMap::new();
         for batch in self.shared.mailboxes.chunks(BATCH) {
             let authority = self.shared.authority;
             let commits: Vec<Commit> = batch.iter().map(|(mailbox, device)| commit(mailbox.id, *device, authority, seq, now)).collect();
@@ -227,7 +227,7 @@ fn pending(id: postrider_actors::ids::DeliveryId, row: &NewDelivery) -> Pending 
 /// What is in hand before the clock starts; all else is the store's.
 struct Hand {
     store: SqliteStore,
-    pending: std::sync::RwLock<BTreeMap<MailboxId, Pending>>,
+    pending: std::sync::RwLock<HashMap<MailboxId, Pending>>,
 }
 
 impl Hand {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use metrics::{Key, Label, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use postrider_actors::telemetry::catalog::{Kind, Metric};
+use postrider_actors::telemetry::catalog::{Kind, Metric, recorder_is_final};
 
 use super::catalog;
 
@@ -47,6 +47,7 @@ impl Exporter {
         let recorder = recorder()?;
         let prometheus = recorder.handle();
         metrics::set_global_recorder(recorder).map_err(|_| ExporterError::Recorded)?;
+        recorder_is_final();
         let process = metrics_process::Collector::default();
         process.describe();
         Ok(Self { prometheus, process: Arc::new(process) })

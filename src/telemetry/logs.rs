@@ -17,12 +17,17 @@ const WIRE_LIBRARIES: [&str; 10] =
 /// A mistake in `RUST_LOG`, as a sentence; or logging has begun already.
 pub fn init(settings: &Telemetry) -> Result<(), String> {
     let filter = filter(std::env::var("RUST_LOG").ok().as_deref(), settings.level)?;
-    let wire = FilterFn::new(|metadata| *metadata.level() <= tracing::Level::INFO || !is_wire(metadata.target()));
+    let heard = FilterFn::new(|metadata| {
+        let wire = *metadata.level() > tracing::Level::INFO && is_wire(metadata.target());
+        // The actors' runtime has a span for each actor and enters it with each message; the numbers in it tell nobody anything.
+        let actor = metadata.is_span() && metadata.target().starts_with("ractor");
+        !wire && !actor
+    });
     let layer = match settings.format {
         Format::Text => fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
         Format::Json => fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed(),
     };
-    Registry::default().with(layer.with_filter(filter).with_filter(wire)).try_init().map_err(|error| error.to_string())
+    Registry::default().with(layer.with_filter(filter).with_filter(heard)).try_init().map_err(|error| error.to_string())
 }
 
 /// `RUST_LOG` if it is set, else the configured level.

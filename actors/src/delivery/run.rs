@@ -176,6 +176,7 @@ async fn settled(begin: &Begin, mut early: Option<Early>, pushes: Vec<Outgoing>)
     // Most have one thing under way at a time.
     let (mut first, mut others) = (pin!(None), None::<FuturesUnordered<_>>);
     let mut alarm = pin!(tokio::time::sleep_until(Instant::now()));
+    let mut settle = pin!(begin.settle.notified());
     let mut armed = None;
     loop {
         for effect in effects {
@@ -204,7 +205,10 @@ async fn settled(begin: &Begin, mut early: Option<Early>, pushes: Vec<Outgoing>)
         });
         let input = tokio::select! {
             biased;
-            () = begin.settle.notified() => Sent::Settle,
+            () = &mut settle => {
+                settle.set(begin.settle.notified());
+                Sent::Settle
+            }
             sent = next => sent,
             () = &mut alarm => {
                 armed = None;

@@ -1,5 +1,8 @@
 //! Declares a metric once: its name, kind, labels with their values and a sentence for the operator; out comes the typed function that records it.
 
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 /// A label: a closed set of values, so that the number of series is known. A mailbox or a device is never one.
 pub trait Label: Copy {
     /// Every value it can have.
@@ -7,6 +10,35 @@ pub trait Label: Copy {
 
     /// This value.
     fn value(self) -> &'static str;
+
+    /// Its place among the values.
+    fn place(self) -> usize {
+        Self::VALUES.iter().position(|value| *value == self.value()).expect("a value stands among the values")
+    }
+}
+
+/// Whether the process's recorder is the final one.
+static FINAL: AtomicBool = AtomicBool::new(false);
+
+/// Says that whoever records metrics now records them for the rest of the process: series are looked up once, and not at each observation.
+pub fn recorder_is_final() {
+    FINAL.store(true, Ordering::Release);
+}
+
+/// A metric's series, one for each combination of its labels.
+pub struct Series<T, const N: usize>([OnceLock<T>; N]);
+
+impl<T: Clone, const N: usize> Series<T, N> {
+    /// None was looked up yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self([const { OnceLock::new() }; N])
+    }
+
+    /// The series at this place, looked up if need be.
+    pub fn at(&self, place: usize, look_up: impl FnOnce() -> T) -> T {
+        if FINAL.load(Ordering::Acquire) { self.0[place].get_or_init(look_up).clone() } else { look_up() }
+    }
 }
 
 /// What is counted or measured.
@@ -119,29 +151,36 @@ macro_rules! catalog {
     (@kind histogram $buckets:ident) => {
         $crate::telemetry::catalog::Kind::Histogram { buckets: $crate::telemetry::catalog::Buckets::$buckets }
     };
+    (@series $kind:ident $handle:ident [$($label:ident : $type:ty),*] $metric:literal) => {{
+        const ALL: usize = 1 $(* <$type as $crate::telemetry::catalog::Label>::VALUES.len())*;
+        static SERIES: $crate::telemetry::catalog::Series<::metrics::$handle, ALL> = $crate::telemetry::catalog::Series::new();
+        let place = 0_usize;
+        $(let place = place * <$type as $crate::telemetry::catalog::Label>::VALUES.len() + $crate::telemetry::catalog::Label::place($label);)*
+        SERIES.at(place, || ::metrics::$kind!($metric $(, stringify!($label) => <$type as $crate::telemetry::catalog::Label>::value($label))*))
+    }};
     (@record counter $name:ident [$($label:ident : $type:ty),*] $metric:literal [$($doc:expr)*]) => {
         $(#[doc = $doc])*
         pub fn $name($($label: $type,)* by: u64) {
-            ::metrics::counter!($metric $(, stringify!($label) => <$type as $crate::telemetry::catalog::Label>::value($label))*).increment(by);
+            $crate::catalog!(@series counter Counter [$($label : $type),*] $metric).increment(by);
         }
     };
     (@record gauge $name:ident [$($label:ident : $type:ty),*] $metric:literal [$($doc:expr)*]) => {
         $(#[doc = $doc])*
         pub fn $name($($label: $type,)* value: f64) {
-            ::metrics::gauge!($metric $(, stringify!($label) => <$type as $crate::telemetry::catalog::Label>::value($label))*).set(value);
+            $crate::catalog!(@series gauge Gauge [$($label : $type),*] $metric).set(value);
         }
     };
     (@record level $name:ident [$($label:ident : $type:ty),*] $metric:literal [$($doc:expr)*]) => {
         $(#[doc = $doc])*
         #[must_use = "counted only while it lives"]
         pub fn $name($($label: $type),*) -> $crate::telemetry::catalog::Level {
-            $crate::telemetry::catalog::Level::raise(::metrics::gauge!($metric $(, stringify!($label) => <$type as $crate::telemetry::catalog::Label>::value($label))*))
+            $crate::telemetry::catalog::Level::raise($crate::catalog!(@series gauge Gauge [$($label : $type),*] $metric))
         }
     };
     (@record histogram $name:ident [$($label:ident : $type:ty),*] $metric:literal [$($doc:expr)*]) => {
         $(#[doc = $doc])*
         pub fn $name($($label: $type,)* value: f64) {
-            ::metrics::histogram!($metric $(, stringify!($label) => <$type as $crate::telemetry::catalog::Label>::value($label))*).record(value);
+            $crate::catalog!(@series histogram Histogram [$($label : $type),*] $metric).record(value);
         }
     };
 }
@@ -159,6 +198,10 @@ macro_rules! label {
 
             fn value(self) -> &'static str {
                 match self { $( Self::$variant => $word ),* }
+            }
+
+            fn place(self) -> usize {
+                self as usize
             }
         }
     };

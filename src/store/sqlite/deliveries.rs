@@ -1,5 +1,7 @@
 //! The delivery rows in SQLite after they were committed: verdicts, retries, the sweep, retention.
 
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 use postrider_actors::ids::{Authority, DeliveryId, DeviceId, EventKey, Generation, ItemId, MailboxId, Session};
 use postrider_actors::ports::StoreError;
@@ -10,6 +12,9 @@ use rusqlite::{Row, params};
 use super::SqliteStore;
 use super::error::Failure;
 use crate::store::names;
+
+/// Rows that one step of the retention looks at: those that are still PENDING after so long are passed over.
+const LOOKED_AT: u32 = 10_000;
 
 #[async_trait]
 impl DeliveryStore for SqliteStore {
@@ -66,15 +71,42 @@ impl DeliveryStore for SqliteStore {
     }
 
     async fn retain(&self, before: Timestamp, limit: u32) -> Result<u32, StoreError> {
+        let from = self.inner.retained.load(Ordering::Acquire);
         let write = move |tx: &rusqlite::Connection| {
-            let mut statement = tx.prepare_cached(
-                "DELETE FROM delivery WHERE id IN (SELECT id FROM delivery WHERE settled_at IS NOT NULL AND settled_at < ?1 ORDER BY settled_at LIMIT ?2)",
-            )?;
-            let removed = statement.execute(params![before.0, limit])?;
-            Ok(u32::try_from(removed).unwrap_or(u32::MAX))
+            let (old, until) = look_for_old(tx, from, before, limit)?;
+            let mut delete = tx.prepare_cached("DELETE FROM delivery WHERE id = ?1")?;
+            for id in &old {
+                delete.execute([id])?;
+            }
+            Ok((u32::try_from(old.len()).unwrap_or(u32::MAX), until))
         };
-        self.database().write_mail(write).await
+        let (removed, until) = self.database().write_mail(write).await?;
+        self.inner.retained.store(until, Ordering::Release);
+        Ok(removed)
     }
+}
+
+/// Rows behind `from` that were settled before `before`, and behind which row to look next. Rows are as old as their ids are small, so that none has to be
+/// found by the time of its verdict: an index of that would be written with each verdict.
+fn look_for_old(tx: &rusqlite::Connection, from: i64, before: Timestamp, limit: u32) -> Result<(Vec<i64>, i64), Failure> {
+    let mut query = tx.prepare_cached("SELECT id, created_at, settled_at FROM delivery WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+    let mut rows = query.query(params![from, LOOKED_AT])?;
+    let (mut old, mut looked_at) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let (id, created_at, settled_at): (i64, i64, Option<i64>) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        if created_at >= before.0 {
+            break;
+        }
+        looked_at += 1;
+        if settled_at.is_some_and(|settled_at| settled_at < before.0) {
+            old.push(id);
+        }
+        if old.len() >= limit as usize || looked_at == LOOKED_AT {
+            return Ok((old, id));
+        }
+    }
+    // What is left is young; from the oldest again the next time.
+    Ok((old, 0))
 }
 
 fn pending(row: &Row<'_>) -> Result<Pending, Failure> {

@@ -7,8 +7,11 @@ use super::connection::{Database, Durability, Progress, within};
 use super::error::Failure;
 
 /// All files in order; the version of a file is its place, from 1.
-const FILES: [&str; 2] =
-    [include_str!("../../../migrations/sqlite/0001_begin.sql"), include_str!("../../../migrations/sqlite/0002_cluster.sql")];
+const FILES: [&str; 3] = [
+    include_str!("../../../migrations/sqlite/0001_begin.sql"),
+    include_str!("../../../migrations/sqlite/0002_cluster.sql"),
+    include_str!("../../../migrations/sqlite/0003_no_settled_index.sql"),
+];
 
 /// What `PRAGMA application_id` says of our files: "Pstr".
 const APPLICATION: i32 = 0x5073_7472;

@@ -23,6 +23,7 @@ mod takeover;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 
 use postrider_actors::ports::{Clock, StoreError};
@@ -73,6 +74,8 @@ struct Inner {
     database: Arc<Database>,
     clock: Arc<dyn Clock>,
     ownership: Mutex<Ownership>,
+    /// The last row that the retention looked at.
+    retained: AtomicI64,
 }
 
 impl SqliteStore {
@@ -84,7 +87,7 @@ impl SqliteStore {
     pub async fn open(path: &Path, options: Options) -> Result<Self, StoreError> {
         make_private(path);
         let database = Arc::new(Database::open(path, options.readers, options.max_pages).await?);
-        let inner = Inner { path: path.to_owned(), database, clock: options.clock, ownership: Mutex::default() };
+        let inner = Inner { path: path.to_owned(), database, clock: options.clock, ownership: Mutex::default(), retained: AtomicI64::new(0) };
         let store = Self { inner: Arc::new(inner) };
         let version = store.schema_version().await?;
         if version < migrate::NEWEST && options.migrate {
