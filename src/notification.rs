@@ -2,6 +2,8 @@
 //!
 //! Pure. Lengths are bytes of the JSON that the words become, escapes included.
 
+use std::borrow::Cow;
+
 use unicode_segmentation::UnicodeSegmentation;
 
 /// The limit of both providers on a payload (Apple: "4 KB (4096 bytes)"; FCM: 4096 bytes).
@@ -31,6 +33,9 @@ impl Words {
     pub fn new(raw: &str) -> Self {
         // What is beyond the limit is cut in any case; this bounds the work on a subject of megabytes.
         let raw = &raw[..raw.floor_char_boundary(4 * MAX_PAYLOAD_BYTES)];
+        if raw.is_ascii() && raw.bytes().all(|byte| byte >= b' ' && byte != 0x7f) && raw.trim_ascii() == raw && !raw.contains("  ") {
+            return Self { text: raw.to_owned(), isolated: false };
+        }
         let mut text = String::with_capacity(raw.len());
         for c in raw.chars() {
             match c {
@@ -56,8 +61,12 @@ impl Words {
 
     /// What is shown.
     #[must_use]
-    pub fn shown(&self) -> String {
-        if self.isolated && !self.text.is_empty() { format!("{}{}{}", ISOLATE.0, self.text, ISOLATE.1) } else { self.text.clone() }
+    pub fn shown(&self) -> Cow<'_, str> {
+        if self.isolated && !self.text.is_empty() {
+            format!("{}{}{}", ISOLATE.0, self.text, ISOLATE.1).into()
+        } else {
+            Cow::Borrowed(&self.text)
+        }
     }
 
     /// The length of what is shown, in JSON, without its quotes.

@@ -1,11 +1,12 @@
-//! The least that a client must do: one token, one payload, the headers, one stream for each push.
+//! The least that a client must do: one token, one payload, one stream for each push, and the headers of the product's pushes, so that the same bytes go
+//! over the wire.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use http::Request;
+use http::{HeaderMap, HeaderName, Request};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use postrider::clock::SystemClock;
 use postrider::notification::MAX_PAYLOAD_BYTES;
@@ -20,7 +21,8 @@ use crate::{CONNECTIONS, IN_FLIGHT, example};
 /// Bare connections.
 pub struct Bare {
     connections: Vec<SendRequest<Bytes>>,
-    authorization: String,
+    /// Those that are the same for all.
+    headers: HeaderMap,
     payload: Bytes,
 }
 
@@ -41,8 +43,18 @@ impl Bare {
         let claims = serde_json::json!({"iss": Credentials::APNS_TEAM, "iat": SystemClock::default().now().epoch_seconds()});
         let key = EncodingKey::from_ec_pem(credentials.apns_key.serialize_pem().as_bytes()).expect("an EC key");
         let authorization = format!("bearer {}", jsonwebtoken::encode(&header, &claims, &key).expect("signed"));
+        let fixed = [
+            ("authorization", authorization.as_str()),
+            ("user-agent", "bare"),
+            ("content-type", "application/json"),
+            ("apns-topic", Credentials::APP),
+            ("apns-push-type", "alert"),
+            ("apns-priority", "10"),
+            ("apns-expiration", "4000000000"),
+        ];
+        let headers = fixed.into_iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().expect("a header"))).collect();
         let payload = Bytes::from(postrider::apns::payload::payload(&example::push(1), MAX_PAYLOAD_BYTES));
-        let bare = Arc::new(Self { connections, authorization, payload });
+        let bare = Arc::new(Self { connections, headers, payload });
         // Apple allows one stream until it has seen a good token.
         for connection in &bare.connections {
             bare.push(connection.clone(), 0).await;
@@ -74,13 +86,12 @@ impl Bare {
     }
 
     async fn push(&self, connection: SendRequest<Bytes>, number: usize) {
-        let request = Request::post(format!("https://localhost/3/device/{number:064x}"))
-            .header("authorization", &self.authorization)
-            .header("apns-topic", Credentials::APP)
-            .header("apns-push-type", "alert")
-            .header("apns-expiration", "4000000000")
-            .body(())
-            .expect("a request");
+        let mut request = Request::post(format!("https://localhost/3/device/{number:064x}")).body(()).expect("a request");
+        let id = uuid::Uuid::from_u128(number as u128).to_string();
+        let headers = request.headers_mut();
+        headers.clone_from(&self.headers);
+        headers.insert("apns-collapse-id", id[28..].parse().expect("digits"));
+        headers.insert("apns-id", id.parse().expect("digits and dashes"));
         let mut connection = connection.ready().await.expect("a stream");
         let (response, mut body) = connection.send_request(request, false).expect("sent");
         body.send_data(self.payload.clone(), true).expect("sent");

@@ -29,7 +29,7 @@ const CONNECTIONS: usize = 2;
 /// Pushes of each contestant under way at a time.
 const IN_FLIGHT: usize = 200;
 /// Pushes in a round, and rounds of each contestant, in turns.
-const ROUND: (usize, usize) = (5_000, 9);
+const ROUND: (usize, usize) = (5_000, 25);
 /// The share of the bare loop's rate that the push path must reach.
 const LEAST_RATIO: f64 = 0.5;
 

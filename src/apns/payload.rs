@@ -1,5 +1,7 @@
 //! A push in Apple's words: the JSON payload, never larger than allowed, and the headers beside it.
 
+use std::borrow::Cow;
+
 use postrider_actors::ports::push_sender::{Content, Push};
 use serde::Serialize;
 
@@ -13,15 +15,15 @@ const MAX_HASHES: usize = 16;
 /// The payload (Apple, "Generating a remote notification").
 #[derive(Serialize)]
 struct Payload<'a> {
-    aps: Aps,
+    aps: Aps<'a>,
     pr: Part<'a>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct Aps {
+struct Aps<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    alert: Option<Alert>,
+    alert: Option<Alert<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     badge: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,12 +35,12 @@ struct Aps {
 }
 
 #[derive(Serialize)]
-struct Alert {
-    title: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    subtitle: String,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    body: String,
+struct Alert<'a> {
+    title: Cow<'a, str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    subtitle: Cow<'a, str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    body: Cow<'a, str>,
 }
 
 /// Our part: which mails the push announces, for the app.
@@ -63,7 +65,7 @@ pub fn payload(push: &Push, max_bytes: usize) -> Vec<u8> {
         }
         Content::MailOnly => {
             let (title, body) = notification::mail_only(push.count);
-            json(push, &hashes, Some(Alert { title: title.to_owned(), subtitle: String::new(), body }))
+            json(push, &hashes, Some(Alert { title: title.into(), subtitle: "".into(), body: body.into() }))
         }
         Content::BadgeOnly => json(push, &[], None),
     }
@@ -82,16 +84,16 @@ fn details(push: &Push, mut words: [Words; 3], hashes: &[String], max_bytes: usi
     json(push, hashes, Some(alert(&words)))
 }
 
-fn alert([sender, subject, preview]: &[Words; 3]) -> Alert {
+fn alert([sender, subject, preview]: &[Words; 3]) -> Alert<'_> {
     if [sender, subject, preview].iter().all(|words| words.is_empty()) {
         let (title, body) = notification::mail_only(1);
-        return Alert { title: title.to_owned(), subtitle: String::new(), body };
+        return Alert { title: title.into(), subtitle: "".into(), body: body.into() };
     }
-    let title = if sender.is_empty() { NEW_MAIL.to_owned() } else { sender.shown() };
+    let title = if sender.is_empty() { NEW_MAIL.into() } else { sender.shown() };
     Alert { title, subtitle: subject.shown(), body: preview.shown() }
 }
 
-fn json(push: &Push, hashes: &[String], alert: Option<Alert>) -> Vec<u8> {
+fn json(push: &Push, hashes: &[String], alert: Option<Alert<'_>>) -> Vec<u8> {
     let mail = alert.is_some();
     let payload = Payload {
         aps: Aps {

@@ -97,9 +97,9 @@ fn shown([sender, subject, preview]: &[Words; 3]) -> Notification {
         let (title, body) = notification::mail_only(1);
         return Notification { title: title.to_owned(), body };
     }
-    let title = if sender.is_empty() { NEW_MAIL.to_owned() } else { sender.shown() };
+    let title = if sender.is_empty() { NEW_MAIL.to_owned() } else { sender.shown().into_owned() };
     let body = if subject.is_empty() || preview.is_empty() {
-        subject.shown() + &preview.shown()
+        (subject.shown() + &*preview.shown()).into_owned()
     } else {
         format!("{}\n{}", subject.shown(), preview.shown())
     };

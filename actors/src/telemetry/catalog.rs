@@ -31,7 +31,7 @@ pub struct Series<T, const N: usize>([OnceLock<T>; N]);
 impl<T: Clone, const N: usize> Series<T, N> {
     /// None was looked up yet.
     #[must_use]
-    pub const fn new() -> Self {
+    pub const fn empty() -> Self {
         Self([const { OnceLock::new() }; N])
     }
 
@@ -153,7 +153,7 @@ macro_rules! catalog {
     };
     (@series $kind:ident $handle:ident [$($label:ident : $type:ty),*] $metric:literal) => {{
         const ALL: usize = 1 $(* <$type as $crate::telemetry::catalog::Label>::VALUES.len())*;
-        static SERIES: $crate::telemetry::catalog::Series<::metrics::$handle, ALL> = $crate::telemetry::catalog::Series::new();
+        static SERIES: $crate::telemetry::catalog::Series<::metrics::$handle, ALL> = $crate::telemetry::catalog::Series::empty();
         let place = 0_usize;
         $(let place = place * <$type as $crate::telemetry::catalog::Label>::VALUES.len() + $crate::telemetry::catalog::Label::place($label);)*
         SERIES.at(place, || ::metrics::$kind!($metric $(, stringify!($label) => <$type as $crate::telemetry::catalog::Label>::value($label))*))

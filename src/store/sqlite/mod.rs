@@ -87,7 +87,8 @@ impl SqliteStore {
     pub async fn open(path: &Path, options: Options) -> Result<Self, StoreError> {
         make_private(path);
         let database = Arc::new(Database::open(path, options.readers, options.max_pages).await?);
-        let inner = Inner { path: path.to_owned(), database, clock: options.clock, ownership: Mutex::default(), retained: AtomicI64::new(0) };
+        let inner =
+            Inner { path: path.to_owned(), database, clock: options.clock, ownership: Mutex::default(), retained: AtomicI64::new(0) };
         let store = Self { inner: Arc::new(inner) };
         let version = store.schema_version().await?;
         if version < migrate::NEWEST && options.migrate {
