@@ -1,7 +1,7 @@
 //! The plain old XML protocol (MS-OXDSCLI 3.2.5).
 
 use super::answer::{Answer, code};
-use crate::exchange::xml::{Element, XmlError, escape};
+use crate::exchange::xml::{Document, Element, XmlError, escape};
 
 /// The content type of a request.
 pub const CONTENT_TYPE: &str = "text/xml";
@@ -26,7 +26,8 @@ pub fn request(smtp: &str) -> String {
 /// # Errors
 /// [`XmlError`] if it is no XML.
 pub fn read(document: &[u8]) -> Result<Answer, XmlError> {
-    let root = Element::parse(document)?;
+    let document = Document::parse(document)?;
+    let root = document.root();
     let Some(response) = root.child("Response") else { return Ok(Answer::Failed("NoAnswer".into())) };
     if let Some(error) = response.child("Error") {
         let number = error.text_at(&["ErrorCode"]).map_or("", str::trim);
@@ -45,9 +46,10 @@ pub fn read(document: &[u8]) -> Result<Answer, XmlError> {
 }
 
 /// What one protocol section names: EXPR is the external, EXCH the internal one.
-fn protocol(account: &Element, kind: &str) -> Option<Answer> {
-    let is_wanted = |section: &&Element| section.name == "Protocol" && section.text_at(&["Type"]).is_some_and(|text| text.trim() == kind);
-    let section = account.children.iter().find(is_wanted)?;
+fn protocol(account: Element<'_>, kind: &str) -> Option<Answer> {
+    let is_wanted =
+        |section: &Element<'_>| section.name() == "Protocol" && section.text_at(&["Type"]).is_some_and(|text| text.trim() == kind);
+    let section = account.children().find(is_wanted)?;
     let text = |name: &str| section.text_at(&[name]).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     Some(Answer::Settings { ews_url: text("EwsUrl")?, grouping: text("GroupingInformation") })
 }

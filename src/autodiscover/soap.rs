@@ -1,7 +1,7 @@
 //! The SOAP protocol: GetUserSettings (MS-OXWSADISC 3.1.4.3).
 
 use super::answer::{Answer, code};
-use crate::exchange::xml::{Element, XmlError, escape};
+use crate::exchange::xml::{Document, Element, XmlError, escape};
 
 /// The content type of a request.
 pub const CONTENT_TYPE: &str = "text/xml; charset=utf-8";
@@ -32,7 +32,8 @@ pub fn request(smtp: &str, url: &str) -> String {
 /// # Errors
 /// [`XmlError`] if it is no XML.
 pub fn read(document: &[u8]) -> Result<Answer, XmlError> {
-    let root = Element::parse(document)?;
+    let document = Document::parse(document)?;
+    let root = document.root();
     let Some(response) = root.at(&["Body", "GetUserSettingsResponseMessage", "Response"]) else {
         return Ok(Answer::Failed(if root.at(&["Body", "Fault"]).is_some() { "SoapFault".into() } else { "NoAnswer".into() }));
     };
@@ -51,10 +52,10 @@ pub fn read(document: &[u8]) -> Result<Answer, XmlError> {
     })
 }
 
-fn settings(user: &Element) -> Answer {
-    let all = user.child("UserSettings").map(|settings| settings.children.as_slice()).unwrap_or_default();
+fn settings(user: Element<'_>) -> Answer {
     let value = |name: &str| {
-        let setting = all.iter().find(|setting| setting.text_at(&["Name"]).is_some_and(|known| known.trim() == name))?;
+        let setting =
+            user.child("UserSettings")?.children().find(|setting| setting.text_at(&["Name"]).is_some_and(|known| known.trim() == name))?;
         setting.text_at(&["Value"]).map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned)
     };
     match value("ExternalEwsUrl").or_else(|| value("InternalEwsUrl")) {

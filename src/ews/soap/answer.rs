@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::ews::response_code::{Action, MAILBOX_MOVE_TOKEN, action_with_inner};
-use crate::exchange::xml::{Element, XmlError};
+use crate::exchange::xml::{Document, Element, XmlError};
 
 /// What the server says is wrong, in codes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,68 +33,56 @@ pub enum AnswerError {
     Incomplete(&'static str),
 }
 
-/// One response message of an answer.
-#[derive(Debug, Clone)]
-pub struct ResponseMessage {
-    /// `None` for success and warning.
-    pub fault: Option<Fault>,
-    /// The message element.
-    pub element: Element,
+/// An answer of the operation that was asked.
+#[derive(Debug)]
+pub struct Answer<'a> {
+    document: Document<'a>,
 }
 
-impl ResponseMessage {
-    /// The element, or the fault as an error.
+impl Answer<'_> {
+    /// Its response messages, faults included.
+    pub fn messages(&self) -> impl Iterator<Item = Element<'_>> {
+        said(&self.document).and_then(|said| said.child("ResponseMessages")).into_iter().flat_map(Element::children)
+    }
+
+    /// The only message of an answer that asks for one thing.
     ///
     /// # Errors
-    /// [`AnswerError::Fault`].
-    pub fn into_result(self) -> Result<Element, AnswerError> {
-        match self.fault {
-            Some(fault) => Err(AnswerError::Fault(fault)),
-            None => Ok(self.element),
-        }
+    /// The message's fault, or [`AnswerError::Incomplete`] without a message.
+    pub fn single(&self) -> Result<Element<'_>, AnswerError> {
+        let message = self.messages().next().ok_or(AnswerError::Incomplete("a response message"))?;
+        message_fault(message).map_or(Ok(message), |fault| Err(AnswerError::Fault(fault)))
     }
-}
-
-/// The only message of an answer that asks for one thing.
-///
-/// # Errors
-/// The message's fault, or [`AnswerError::Incomplete`] without a message.
-pub fn single(messages: Vec<ResponseMessage>) -> Result<Element, AnswerError> {
-    messages.into_iter().next().ok_or(AnswerError::Incomplete("a response message"))?.into_result()
 }
 
 /// Reads a whole answer to `operation`.
 ///
 /// # Errors
 /// [`AnswerError`].
-pub fn read(document: &[u8], operation: &str) -> Result<Vec<ResponseMessage>, AnswerError> {
-    from_element(Element::parse(document)?, operation)
-}
-
-/// Reads an answer that is parsed already.
-///
-/// # Errors
-/// [`AnswerError`].
-pub fn from_element(mut root: Element, operation: &str) -> Result<Vec<ResponseMessage>, AnswerError> {
-    let body = root.children.iter().position(|child| child.name == "Body").map(|at| root.children.swap_remove(at));
-    let answer = body.and_then(|body| body.children.into_iter().next()).ok_or(AnswerError::WrongOperation)?;
-    if answer.name == "Fault" {
-        return Err(AnswerError::Fault(soap_fault(&answer)));
+pub fn read<'a>(document: &'a [u8], operation: &str) -> Result<Answer<'a>, AnswerError> {
+    let document = Document::parse(document)?;
+    let said = said(&document).ok_or(AnswerError::WrongOperation)?;
+    if said.name() == "Fault" {
+        return Err(AnswerError::Fault(soap_fault(said)));
     }
-    if answer.name.strip_suffix("Response") != Some(operation) {
+    if said.name().strip_suffix("Response") != Some(operation) {
         return Err(AnswerError::WrongOperation);
     }
-    let messages = answer.children.into_iter().find(|child| child.name == "ResponseMessages");
-    let messages = messages.ok_or(AnswerError::Incomplete("ResponseMessages"))?.children;
-    Ok(messages.into_iter().map(|element| ResponseMessage { fault: message_fault(&element), element }).collect())
+    said.child("ResponseMessages").ok_or(AnswerError::Incomplete("ResponseMessages"))?;
+    Ok(Answer { document })
+}
+
+/// What stands in the SOAP body.
+fn said<'a>(document: &'a Document<'_>) -> Option<Element<'a>> {
+    document.root().child("Body")?.children().next()
 }
 
 /// The fault that a response message stands for, if it is an error.
 #[must_use]
-pub fn message_fault(message: &Element) -> Option<Fault> {
+pub fn message_fault(message: Element<'_>) -> Option<Fault> {
     let class = message.attribute("ResponseClass");
     let code = message.text_at(&["ResponseCode"]).map_or("", str::trim);
-    let good = match class {
+    let good = match class.as_deref() {
         Some("Error") => false,
         Some(_) => true,
         None => code.is_empty() || code == "NoError",
@@ -108,7 +96,7 @@ pub fn message_fault(message: &Element) -> Option<Fault> {
 }
 
 /// Reads a SOAP 1.1 fault: the code stands in its detail, or behind the prefix of its fault code.
-fn soap_fault(answer: &Element) -> Fault {
+fn soap_fault(answer: Element<'_>) -> Fault {
     let detail = answer.child("detail").or_else(|| answer.child("Detail"));
     let code = detail
         .and_then(|detail| detail.text_at(&["ResponseCode"]))
@@ -118,10 +106,10 @@ fn soap_fault(answer: &Element) -> Fault {
     fault(code, detail.and_then(|detail| detail.child("MessageXml")), false)
 }
 
-fn fault(code: &str, extra: Option<&Element>, moved: bool) -> Fault {
+fn fault(code: &str, extra: Option<Element<'_>>, moved: bool) -> Fault {
     let value = |name: &str| {
-        let values = extra.map(|extra| extra.children.as_slice()).unwrap_or_default();
-        values.iter().find(|value| value.name == "Value" && value.attribute("Name") == Some(name)).map(|value| value.text.trim())
+        let mut values = extra.into_iter().flat_map(Element::children);
+        values.find(|value| value.name() == "Value" && value.attribute("Name").as_deref() == Some(name)).map(|value| value.text().trim())
     };
     let action = match action_with_inner(code, value("InnerErrorResponseCode")) {
         Action::Resubscribe if moved => Action::ResubscribeElsewhere,
@@ -157,8 +145,8 @@ mod tests {
 
     #[test]
     fn busy_inside_an_internal_error_is_busy() {
-        let messages = read(include_bytes!("fixtures/inner_busy.xml"), "SyncFolderItems").unwrap();
-        let fault = messages[0].fault.clone().unwrap();
+        let answer = read(include_bytes!("fixtures/inner_busy.xml"), "SyncFolderItems").unwrap();
+        let fault = message_fault(answer.messages().next().unwrap()).unwrap();
         assert_eq!((fault.code.as_str(), fault.action), ("ErrorInternalServerError", Action::BackOff));
         assert_eq!(fault.back_off, Some(Duration::from_millis(5_000)));
     }
@@ -167,7 +155,7 @@ mod tests {
     fn an_answer_to_another_operation_is_not_believed() {
         let document = br#"<Envelope><Body><GetFolderResponse><ResponseMessages/></GetFolderResponse></Body></Envelope>"#;
         assert!(matches!(read(document, "GetItem"), Err(AnswerError::WrongOperation)));
-        assert!(read(document, "GetFolder").unwrap().is_empty());
+        assert!(read(document, "GetFolder").unwrap().messages().next().is_none());
     }
 
     #[test]
@@ -177,7 +165,8 @@ mod tests {
                 "<E><Body><SubscribeResponse><ResponseMessages><M ResponseClass=\"Error\"><MessageText>{text}</MessageText>\
                  <ResponseCode>ErrorInvalidSubscription</ResponseCode></M></ResponseMessages></SubscribeResponse></Body></E>"
             );
-            read(document.as_bytes(), "Subscribe").unwrap()[0].fault.clone().unwrap().action
+            let answer = read(document.as_bytes(), "Subscribe").unwrap();
+            message_fault(answer.messages().next().unwrap()).unwrap().action
         };
         assert_eq!(with("Subscription is invalid."), Action::Resubscribe);
         assert_eq!(with("Subscription is invalid. MailboxMoveStarted"), Action::ResubscribeElsewhere);

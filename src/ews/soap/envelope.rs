@@ -1,7 +1,7 @@
 //! Writes the SOAP envelope of a request: version, impersonation, body.
 
 use crate::config::ews::Impersonation;
-use crate::exchange::xml::escape;
+use crate::exchange::xml::escape_into;
 
 /// The SOAP header of a request.
 #[derive(Debug, Clone, Copy)]
@@ -27,10 +27,9 @@ pub fn write(header: Header<'_>, body: impl FnOnce(&mut String)) -> String {
         "<soap:Header>",
     ));
     let element = element(header.form);
-    out.push_str(&format!(
-        "<t:RequestServerVersion Version=\"{SCHEMA_VERSION}\"/><t:ExchangeImpersonation><t:ConnectingSID><t:{element}>{}</t:{element}></t:ConnectingSID></t:ExchangeImpersonation>",
-        escape(header.act_for)
-    ));
+    out.push_str(&format!("<t:RequestServerVersion Version=\"{SCHEMA_VERSION}\"/><t:ExchangeImpersonation><t:ConnectingSID><t:{element}>"));
+    escape_into(&mut out, header.act_for);
+    out.push_str(&format!("</t:{element}></t:ConnectingSID></t:ExchangeImpersonation>"));
     out.push_str("</soap:Header><soap:Body>");
     body(&mut out);
     out.push_str("</soap:Body></soap:Envelope>");

@@ -4,8 +4,9 @@ use postrider_actors::ports::mail_source::ItemFacts;
 use postrider_actors::time::Timestamp;
 
 use super::Operation;
-use super::answer::{AnswerError, ResponseMessage, single};
+use super::answer::{Answer, AnswerError};
 use super::item_facts::{PROPERTIES, date_time, facts};
+use crate::exchange::xml::Element;
 use crate::telemetry::metrics;
 
 /// Asks for the newest items of the impersonated mailbox's inbox.
@@ -38,11 +39,11 @@ impl Operation for FindReceivedSince {
         ));
     }
 
-    fn read(&self, messages: Vec<ResponseMessage>) -> Result<Self::Output, AnswerError> {
-        let element = single(messages)?;
+    fn read(&self, answer: Answer<'_>) -> Result<Self::Output, AnswerError> {
+        let element = answer.single()?;
         let root = element.child("RootFolder").ok_or(AnswerError::Incomplete("RootFolder"))?;
-        let items = root.child("Items").map(|items| items.children.as_slice()).unwrap_or_default();
-        let mut found: Vec<ItemFacts> = items.iter().filter_map(facts).filter(|item| item.received_at >= self.since).collect();
+        let items = root.child("Items").into_iter().flat_map(Element::children);
+        let mut found: Vec<ItemFacts> = items.filter_map(facts).filter(|item| item.received_at >= self.since).collect();
         found.truncate(self.limit);
         Ok(found)
     }

@@ -1,7 +1,7 @@
 //! `GetFolder`: the unread count of the inbox (MS-OXWSFOLD 3.1.4.6).
 
 use super::Operation;
-use super::answer::{AnswerError, ResponseMessage, single};
+use super::answer::{Answer, AnswerError};
 use crate::telemetry::metrics;
 
 /// Asks for the unread count of the impersonated mailbox's inbox.
@@ -21,9 +21,9 @@ impl Operation for GetInboxUnread {
         ));
     }
 
-    fn read(&self, messages: Vec<ResponseMessage>) -> Result<Self::Output, AnswerError> {
-        let element = single(messages)?;
-        let folder = element.child("Folders").and_then(|folders| folders.children.first());
+    fn read(&self, answer: Answer<'_>) -> Result<Self::Output, AnswerError> {
+        let element = answer.single()?;
+        let folder = element.child("Folders").and_then(|folders| folders.children().next());
         let count = folder.and_then(|folder| folder.text_at(&["UnreadCount"]));
         count.and_then(|count| count.trim().parse().ok()).ok_or(AnswerError::Incomplete("UnreadCount"))
     }

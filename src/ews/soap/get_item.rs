@@ -4,9 +4,9 @@ use postrider_actors::ids::ItemId;
 use postrider_actors::ports::mail_source::MailContent;
 
 use super::Operation;
-use super::answer::{AnswerError, ResponseMessage};
+use super::answer::{Answer, AnswerError, message_fault};
 use crate::ews::response_code::Action;
-use crate::exchange::xml::{Element, escape};
+use crate::exchange::xml::{Element, escape_into};
 use crate::telemetry::metrics;
 
 /// How many mails one call asks for; Exchange advises batches of ten.
@@ -32,28 +32,31 @@ impl Operation for GetContents<'_> {
             "</t:AdditionalProperties></m:ItemShape><m:ItemIds>",
         ));
         for item in self.items {
-            body.push_str(&format!("<t:ItemId Id=\"{}\"/>", escape(&item.0)));
+            body.push_str("<t:ItemId Id=\"");
+            escape_into(body, &item.0);
+            body.push_str("\"/>");
         }
         body.push_str("</m:ItemIds></m:GetItem>");
     }
 
-    fn read(&self, messages: Vec<ResponseMessage>) -> Result<Self::Output, AnswerError> {
-        if messages.len() != self.items.len() {
+    fn read(&self, answer: Answer<'_>) -> Result<Self::Output, AnswerError> {
+        if answer.messages().count() != self.items.len() {
             return Err(AnswerError::Incomplete("one response message per item"));
         }
-        messages.into_iter().map(content).collect()
+        answer.messages().map(content).collect()
     }
 }
 
 /// The content in one response message; an item that is gone is `None`, any other fault fails the call.
-fn content(message: ResponseMessage) -> Result<Option<MailContent>, AnswerError> {
-    let element = match message.fault {
+fn content(message: Element<'_>) -> Result<Option<MailContent>, AnswerError> {
+    match message_fault(message) {
+        None => {}
         Some(fault) if fault.action == Action::ItemGone => return Ok(None),
         // It has arrived all the same: announced without words.
         Some(fault) if fault.action == Action::ItemUnreadable => return Ok(Some(wordless())),
-        _ => message.into_result()?,
-    };
-    let Some(item) = element.child("Items").and_then(|items| items.children.first()) else {
+        Some(fault) => return Err(AnswerError::Fault(fault)),
+    }
+    let Some(item) = message.child("Items").and_then(|items| items.children().next()) else {
         return Ok(None);
     };
     let text = |path: &[&str]| item.text_at(path).map_or("", str::trim).to_owned();
@@ -71,7 +74,7 @@ fn wordless() -> MailContent {
 }
 
 /// The sender's display name, or the address if there is none.
-fn sender(item: &Element) -> String {
+fn sender(item: Element<'_>) -> String {
     let part = |name: &str| item.text_at(&["From", "Mailbox", name]).map(str::trim).filter(|text| !text.is_empty());
     part("Name").or_else(|| part("EmailAddress")).unwrap_or_default().to_owned()
 }

@@ -1,7 +1,7 @@
 //! `GetStreamingEvents`: opens a stream for up to 200 subscriptions, and reads the envelopes that it strings together (MS-OXWSNTIF 3.1.4.2).
 
-use super::answer::{AnswerError, Fault, from_element, message_fault};
-use crate::exchange::xml::{Element, escape};
+use super::answer::{self, AnswerError, Fault, message_fault};
+use crate::exchange::xml::{Element, escape_into};
 
 /// The operation's name.
 pub const NAME: &str = "GetStreamingEvents";
@@ -13,7 +13,9 @@ pub const MAX_SUBSCRIPTIONS: usize = 200;
 pub fn write(body: &mut String, subscriptions: &[impl AsRef<str>], minutes: u32) {
     body.push_str("<m:GetStreamingEvents><m:SubscriptionIds>");
     for id in subscriptions {
-        body.push_str(&format!("<t:SubscriptionId>{}</t:SubscriptionId>", escape(id.as_ref())));
+        body.push_str("<t:SubscriptionId>");
+        escape_into(body, id.as_ref());
+        body.push_str("</t:SubscriptionId>");
     }
     body.push_str(&format!("</m:SubscriptionIds><m:ConnectionTimeout>{minutes}</m:ConnectionTimeout></m:GetStreamingEvents>"));
 }
@@ -49,44 +51,44 @@ pub struct StreamEnvelope {
 /// # Errors
 /// [`AnswerError`] when it is not one of a stream's; a SOAP fault is no error but stands in the result.
 pub fn read(envelope: &[u8]) -> Result<StreamEnvelope, AnswerError> {
-    let messages = match from_element(Element::parse(envelope)?, NAME) {
-        Ok(messages) => messages,
+    let answer = match answer::read(envelope, NAME) {
+        Ok(answer) => answer,
         Err(AnswerError::Fault(fault)) => return Ok(StreamEnvelope { fault: Some(fault), closed: true, ..StreamEnvelope::default() }),
         Err(error) => return Err(error),
     };
     let mut out = StreamEnvelope::default();
-    for message in messages {
-        read_message(&message.element, &mut out);
+    for message in answer.messages() {
+        read_message(message, &mut out);
     }
     Ok(out)
 }
 
-fn read_message(message: &Element, out: &mut StreamEnvelope) {
+fn read_message(message: Element<'_>, out: &mut StreamEnvelope) {
     if let Some(fault) = message_fault(message) {
         out.fault = Some(fault);
     }
-    for part in &message.children {
-        match part.name.as_str() {
-            "Notifications" => part.children.iter().filter(|child| child.name == "Notification").for_each(|one| notification(one, out)),
+    for part in message.children() {
+        match part.name() {
+            "Notifications" => part.children().filter(|child| child.name() == "Notification").for_each(|one| notification(one, out)),
             "ErrorSubscriptionIds" => {
-                out.error_ids.extend(part.children.iter().map(|id| id.text.trim()).filter(|id| !id.is_empty()).map(Box::from));
+                out.error_ids.extend(part.children().map(|id| id.text().trim()).filter(|id| !id.is_empty()).map(Box::from));
             }
-            "ConnectionStatus" if part.text.trim() == "Closed" => out.closed = true,
+            "ConnectionStatus" if part.text().trim() == "Closed" => out.closed = true,
             _ => {}
         }
     }
 }
 
 /// Folds one notification into what the envelope says about its subscription.
-fn notification(element: &Element, out: &mut StreamEnvelope) {
+fn notification(element: Element<'_>, out: &mut StreamEnvelope) {
     let Some(id) = element.text_at(&["SubscriptionId"]).map(str::trim) else { return };
     let at = out.notifications.iter().position(|known| &*known.subscription == id).unwrap_or_else(|| {
         out.notifications.push(Notification { subscription: id.into(), mail: false, unread: None, changed: false });
         out.notifications.len() - 1
     });
     let folded = &mut out.notifications[at];
-    for event in &element.children {
-        match event.name.as_str() {
+    for event in element.children() {
+        match event.name() {
             "NewMailEvent" | "CreatedEvent" => (folded.mail, folded.changed) = (true, true),
             "ModifiedEvent" => {
                 folded.changed = true;

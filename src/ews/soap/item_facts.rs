@@ -14,14 +14,14 @@ pub const PROPERTIES: &str = concat!(
 
 /// The id in an item element, without its change key.
 #[must_use]
-pub fn item_id(item: &Element) -> Option<ItemId> {
+pub fn item_id(item: Element<'_>) -> Option<ItemId> {
     let id = item.child("ItemId").unwrap_or(item).attribute("Id")?;
-    (!id.is_empty()).then(|| ItemId(id.into()))
+    (!id.is_empty()).then(|| ItemId((*id).into()))
 }
 
 /// What an item element tells; `None` without an id. An item without a received time (a note, a draft) counts as received at the beginning of time.
 #[must_use]
-pub fn facts(item: &Element) -> Option<ItemFacts> {
+pub fn facts(item: Element<'_>) -> Option<ItemFacts> {
     let flag = |name: &str| item.text_at(&[name]).map(str::trim).is_some_and(|text| text == "true" || text == "1");
     Some(ItemFacts {
         item: item_id(item)?,

@@ -12,7 +12,7 @@ pub mod subscribe;
 pub mod sync_folder_items;
 pub mod unsubscribe;
 
-pub use answer::{AnswerError, Fault, ResponseMessage};
+pub use answer::{Answer, AnswerError, Fault};
 pub use envelope::Header;
 
 use crate::telemetry::metrics;
@@ -31,9 +31,9 @@ pub trait Operation: Sync {
     /// Writes the inside of the SOAP body.
     fn write(&self, body: &mut String);
 
-    /// Reads the response messages, one per item asked.
+    /// Reads the response messages of an answer, one per item asked.
     ///
     /// # Errors
     /// [`AnswerError`]: the server's fault, or an answer that cannot be understood.
-    fn read(&self, messages: Vec<ResponseMessage>) -> Result<Self::Output, AnswerError>;
+    fn read(&self, answer: Answer<'_>) -> Result<Self::Output, AnswerError>;
 }

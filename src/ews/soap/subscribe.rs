@@ -1,7 +1,7 @@
 //! `Subscribe`: a streaming subscription on the inbox (MS-OXWSNTIF 3.1.4.3).
 
 use super::Operation;
-use super::answer::{AnswerError, ResponseMessage, single};
+use super::answer::{Answer, AnswerError};
 use crate::telemetry::metrics;
 
 /// Asks for a streaming subscription on the inbox of the impersonated mailbox.
@@ -29,8 +29,8 @@ impl Operation for Subscribe {
         body.push_str("</t:EventTypes></m:StreamingSubscriptionRequest></m:Subscribe>");
     }
 
-    fn read(&self, messages: Vec<ResponseMessage>) -> Result<Self::Output, AnswerError> {
-        let element = single(messages)?;
+    fn read(&self, answer: Answer<'_>) -> Result<Self::Output, AnswerError> {
+        let element = answer.single()?;
         let id = element.text_at(&["SubscriptionId"]).map_or("", str::trim);
         if id.is_empty() || id.len() > MAX_ID_BYTES {
             return Err(AnswerError::Incomplete("a usable SubscriptionId"));

@@ -4,9 +4,9 @@ use postrider_actors::ids::SyncState;
 use postrider_actors::ports::mail_source::{Change, ChangesPage};
 
 use super::Operation;
-use super::answer::{AnswerError, ResponseMessage, single};
+use super::answer::{Answer, AnswerError};
 use super::item_facts::{PROPERTIES, facts, item_id};
-use crate::exchange::xml::{Element, escape};
+use crate::exchange::xml::{Element, escape_into};
 use crate::telemetry::metrics;
 
 /// The most changes that a page may hold (MS-OXWSSYNC 3.1.4.2.3.3, `MaxSyncChangesReturnedType`).
@@ -29,15 +29,17 @@ impl Operation for SyncFolderItems<'_> {
         body.push_str(PROPERTIES);
         body.push_str("</m:ItemShape><m:SyncFolderId><t:DistinguishedFolderId Id=\"inbox\"/></m:SyncFolderId>");
         if let Some(state) = self.state {
-            body.push_str(&format!("<m:SyncState>{}</m:SyncState>", escape(&state.0)));
+            body.push_str("<m:SyncState>");
+            escape_into(body, &state.0);
+            body.push_str("</m:SyncState>");
         }
         body.push_str(&format!(
             "<m:MaxChangesReturned>{MAX_CHANGES}</m:MaxChangesReturned><m:SyncScope>NormalItems</m:SyncScope></m:SyncFolderItems>"
         ));
     }
 
-    fn read(&self, messages: Vec<ResponseMessage>) -> Result<Self::Output, AnswerError> {
-        let element = single(messages)?;
+    fn read(&self, answer: Answer<'_>) -> Result<Self::Output, AnswerError> {
+        let element = answer.single()?;
         let state = element.text_at(&["SyncState"]).map_or("", str::trim);
         if state.is_empty() {
             return Err(AnswerError::Incomplete("SyncState"));
@@ -47,16 +49,16 @@ impl Operation for SyncFolderItems<'_> {
             Some("false" | "0") => false,
             _ => return Err(AnswerError::Incomplete("IncludesLastItemInRange")),
         };
-        let changes = element.child("Changes").map(|changes| changes.children.iter().filter_map(change).collect()).unwrap_or_default();
+        let changes = element.child("Changes").map(|changes| changes.children().filter_map(change).collect()).unwrap_or_default();
         Ok(ChangesPage { changes, state: SyncState(state.into()), complete })
     }
 }
 
 /// One change; `None` for kinds that no schema knows yet.
-fn change(element: &Element) -> Option<Change> {
-    match element.name.as_str() {
-        "Create" => element.children.first().and_then(facts).map(Change::Created),
-        "Update" => element.children.first().and_then(item_id).map(Change::Updated),
+fn change(element: Element<'_>) -> Option<Change> {
+    match element.name() {
+        "Create" => element.children().next().and_then(facts).map(Change::Created),
+        "Update" => element.children().next().and_then(item_id).map(Change::Updated),
         "Delete" => item_id(element).map(Change::Deleted),
         "ReadFlagChange" => {
             let read = matches!(element.text_at(&["IsRead"]).map(str::trim), Some("true" | "1"));

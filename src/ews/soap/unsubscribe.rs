@@ -1,8 +1,8 @@
 //! `Unsubscribe`: ends a subscription (MS-OXWSNTIF 3.1.4.4).
 
 use super::Operation;
-use super::answer::{AnswerError, ResponseMessage, single};
-use crate::exchange::xml::escape;
+use super::answer::{Answer, AnswerError};
+use crate::exchange::xml::escape_into;
 use crate::telemetry::metrics;
 
 /// Asks to end a subscription.
@@ -18,10 +18,12 @@ impl Operation for Unsubscribe<'_> {
     const METRIC: metrics::Operation = metrics::Operation::Unsubscribe;
 
     fn write(&self, body: &mut String) {
-        body.push_str(&format!("<m:Unsubscribe><m:SubscriptionId>{}</m:SubscriptionId></m:Unsubscribe>", escape(self.subscription)));
+        body.push_str("<m:Unsubscribe><m:SubscriptionId>");
+        escape_into(body, self.subscription);
+        body.push_str("</m:SubscriptionId></m:Unsubscribe>");
     }
 
-    fn read(&self, messages: Vec<ResponseMessage>) -> Result<Self::Output, AnswerError> {
-        single(messages).map(|_| ())
+    fn read(&self, answer: Answer<'_>) -> Result<Self::Output, AnswerError> {
+        answer.single().map(|_| ())
     }
 }
