@@ -28,25 +28,26 @@ pub(super) fn read(source: &str) -> Result<(Vec<Node>, String), XmlError> {
     let mut reader = Reader::from_str(source);
     reader.config_mut().allow_dangling_amp = true;
     loop {
-        match reader.read_event().map_err(|_| XmlError::Malformed)? {
-            Event::Start(start) => {
+        // Taken apart where it comes: an event is large to move.
+        match reader.read_event() {
+            Ok(Event::Start(start)) => {
                 notes.start(&start)?;
                 if notes.open.len() > MAX_DEPTH {
                     return Err(XmlError::TooDeep);
                 }
             }
-            Event::Empty(start) => {
+            Ok(Event::Empty(start)) => {
                 notes.start(&start)?;
                 notes.end();
             }
-            Event::End(_) => notes.end(),
-            Event::Text(text) => notes.text(&text),
-            Event::CData(text) => notes.text(&text),
-            Event::GeneralRef(reference) => notes.join(resolve(&reference).encode_utf8(&mut [0; 4])),
-            Event::DocType(_) => return Err(XmlError::Dtd),
-            Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
-            Event::Eof if notes.open.is_empty() && !notes.nodes.is_empty() => return Ok((notes.nodes, notes.joined)),
-            Event::Eof => return Err(XmlError::Malformed),
+            Ok(Event::End(_)) => notes.end(),
+            Ok(Event::Text(text)) => notes.text(&text),
+            Ok(Event::CData(text)) => notes.text(&text),
+            Ok(Event::GeneralRef(reference)) => notes.join(resolve(&reference).encode_utf8(&mut [0; 4])),
+            Ok(Event::DocType(_)) => return Err(XmlError::Dtd),
+            Ok(Event::Comment(_) | Event::Decl(_) | Event::PI(_)) => {}
+            Ok(Event::Eof) if notes.open.is_empty() && !notes.nodes.is_empty() => return Ok((notes.nodes, notes.joined)),
+            Ok(Event::Eof) | Err(_) => return Err(XmlError::Malformed),
         }
     }
 }
