@@ -5,6 +5,7 @@
 mod answer;
 pub mod code;
 mod connection;
+pub mod http1;
 pub mod lanes;
 pub mod room;
 mod roots;
@@ -12,6 +13,8 @@ mod roots;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use hyper_util::client::legacy::connect::HttpConnector;
 
 pub use answer::{BodyError, body, explain, retry_after};
 pub use roots::TrustRoots;
@@ -161,6 +164,16 @@ pub fn client(options: &ClientOptions) -> Result<reqwest::Client, HttpError> {
         HttpVersion::Http2 => builder.http2_prior_knowledge(),
     };
     Ok(builder.build()?)
+}
+
+/// How TCP connections are opened under TLS: addresses of both families, no Nagle delay, kept alive.
+fn tcp(options: &ClientOptions) -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(options.keep_alive);
+    tcp.set_connect_timeout(Some(options.connect_timeout));
+    tcp
 }
 
 fn tls(options: &ClientOptions) -> rustls::ClientConfig {

@@ -77,7 +77,7 @@ pub fn assemble(parts: ExchangeParts<'_>) -> Result<EwsMailSource, AssembleError
     }
     let locator: Arc<dyn Locator> = Arc::new(AutodiscoverLocator::new(parts.autodiscover.clone(), seekers, parts.http)?);
     let source = EwsParts { settings: parts.ews.clone(), tenants, locator, http: parts.http.clone(), clock: parts.clock, seed: parts.seed };
-    Ok(EwsMailSource::new(source)?)
+    Ok(EwsMailSource::new(source))
 }
 
 /// The hosts a tenant's credentials may go to: its domains, its list, and the hosts its own addresses name.

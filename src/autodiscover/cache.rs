@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     fn endpoint(host: &str) -> Arc<Endpoint> {
-        Arc::new(Endpoint { url: format!("https://{host}/").parse().unwrap(), grouping: "g".into() })
+        Arc::new(Endpoint::new(format!("https://{host}/").parse().unwrap(), "g"))
     }
 
     #[tokio::test(start_paused = true)]

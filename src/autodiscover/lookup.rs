@@ -166,9 +166,9 @@ impl<'a> Lookup<'a> {
         let allowed = Url::parse(ews_url).map_err(|_| "an unreadable address".to_owned());
         match allowed.and_then(|ews| self.means.tenant.hosts.check(&ews).map(|()| ews)) {
             Ok(ews) => {
-                let grouping = grouping.unwrap_or_else(|| "none".into());
+                let grouping = grouping.as_deref().unwrap_or("none");
                 self.note_led(step, url, format!("EWS is at {ews}, group {grouping}"));
-                Some(Arc::new(Endpoint { url: ews, grouping: grouping.into() }))
+                Some(Arc::new(Endpoint::new(ews, grouping)))
             }
             Err(host) => {
                 self.note(step, url, format!("names {host} for EWS, which is not an allowed host"));

@@ -159,7 +159,7 @@ impl Locator for AutodiscoverLocator {
             return known;
         }
         if let Some(url) = &tenant.ews_url {
-            let endpoint = Arc::new(Endpoint { url: url.clone(), grouping: "none".into() });
+            let endpoint = Arc::new(Endpoint::new(url.clone(), "none"));
             return self.cache.note(mailbox.id, Ok(endpoint), self.settings.refresh);
         }
         let lock = self.lock_of(mailbox.id);

@@ -1,11 +1,13 @@
 //! One request to Exchange: authorization, affinity, deadline, status, and what a failed one means for the next.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, LOCATION, RETRY_AFTER, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use postrider_actors::ids::TenantId;
 use tokio::time::Instant;
 
@@ -16,13 +18,16 @@ use super::response_code::Action;
 use super::soap::{Header, Operation, answer, envelope};
 use crate::config::ews::{Ews, Impersonation};
 use crate::exchange::{Authenticator, Endpoint};
-use crate::http::{BodyError, ClientOptions, HttpError, HttpVersion, body, client, explain};
+use crate::http::ClientOptions;
+use crate::http::http1::{Http1, Reply};
 use crate::telemetry::metrics;
 
 /// The cookie that keeps a group at one back-end server.
 const AFFINITY_COOKIE: &str = "X-BackEndOverrideCookie";
 /// Cookies longer than this are not kept.
 const MAX_COOKIE_BYTES: usize = 1024;
+/// A request has fewer headers.
+const MOST_HEADERS: usize = 16;
 
 /// A tenant's way into Exchange.
 #[derive(Clone)]
@@ -67,41 +72,27 @@ pub struct Answered<T> {
 
 /// Makes requests to all servers.
 pub struct Client {
-    calls: RwLock<reqwest::Client>,
-    call_options: ClientOptions,
+    calls: Http1,
     /// Streams have connections of their own that are never used again, because an answer after a failed one may belong to the former.
-    streams: reqwest::Client,
-    budgets: Mutex<HashMap<(TenantId, String), Arc<Budget>>>,
+    streams: Http1,
+    budgets: Mutex<HashMap<(TenantId, Option<Authority>), Arc<Budget>>>,
     settings: Arc<Ews>,
     chance: Chance,
 }
 
 impl Client {
     /// Makes the connections' pools; `base` says whom to trust.
-    ///
-    /// # Errors
-    /// [`HttpError`].
-    pub fn new(base: &ClientOptions, settings: Arc<Ews>, seed: u64) -> Result<Self, HttpError> {
-        let mut call_options = base.clone();
-        call_options.version = HttpVersion::Http1;
-        call_options.connect_timeout = settings.connect_deadline;
-        call_options.read_timeout = Some(settings.call_deadline);
-        call_options.total_timeout = Some(settings.call_deadline);
-        call_options.compressed = true;
-        call_options.pool_max_idle = settings.calls as usize;
-        let mut stream_options = call_options.clone();
-        stream_options.read_timeout = None;
-        stream_options.total_timeout = None;
-        stream_options.compressed = false;
-        stream_options.pool_max_idle = 0;
-        Ok(Self {
-            calls: RwLock::new(client(&call_options)?),
-            streams: client(&stream_options)?,
-            call_options,
-            budgets: Mutex::default(),
-            settings,
-            chance: Chance::new(seed),
-        })
+    #[must_use]
+    pub fn new(base: &ClientOptions, settings: Arc<Ews>, seed: u64) -> Self {
+        let mut options = base.clone();
+        options.connect_timeout = settings.connect_deadline;
+        options.compressed = true;
+        options.pool_max_idle = settings.calls as usize;
+        let calls = Http1::new(&options);
+        options.compressed = false;
+        options.pool_max_idle = 0;
+        let streams = Http1::new(&options);
+        Self { calls, streams, budgets: Mutex::default(), settings, chance: Chance::new(seed) }
     }
 
     /// The settings.
@@ -119,9 +110,9 @@ impl Client {
     /// The budget of a server towards a tenant.
     #[must_use]
     pub fn budget(&self, tenant: &TenantId, endpoint: &Endpoint) -> Arc<Budget> {
-        let origin = endpoint.url.origin().ascii_serialization();
+        let server = endpoint.uri().and_then(Uri::authority).cloned();
         let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
-        let budget = budgets.entry((tenant.clone(), origin)).or_insert_with(|| Budget::new(Arc::clone(&self.settings)));
+        let budget = budgets.entry((tenant.clone(), server)).or_insert_with(|| Budget::new(Arc::clone(&self.settings)));
         Arc::clone(budget)
     }
 
@@ -134,7 +125,8 @@ impl Client {
         let first = self.call_once(target, operation).await;
         match first {
             Err(error) if error.wants_fresh_connection() => {
-                self.drop_connections();
+                // One of them gave an answer that belongs to another request.
+                self.calls.leave_connections();
                 self.call_once(target, operation).await
             }
             other => other,
@@ -159,13 +151,12 @@ impl Client {
 
     async fn exchange<O: Operation>(&self, target: &Target<'_>, operation: &O) -> Result<Answered<O::Output>, EwsError> {
         let header = Header { form: target.access.form, act_for: target.act_for };
-        let request = envelope::write(header, |body| operation.write(body));
-        let http = self.calls.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let request = envelope::write(header, |body| operation.write(body)).into();
         let exchange = async {
-            let response = self.send(&http, target, O::NAME, request).await?;
+            let response = self.send(&self.calls, target, O::NAME, request).await?;
             let status = response.status();
             let cookie = affinity_cookie(response.headers());
-            let bytes = body(response, self.settings.answer_limit.len()).await.map_err(from_body)?;
+            let bytes = response.whole(self.settings.answer_limit.len()).await?;
             Ok::<_, EwsError>((status, cookie, bytes))
         };
         let (status, cookie, bytes) =
@@ -185,21 +176,21 @@ impl Client {
     ///
     /// # Errors
     /// [`EwsError`].
-    pub async fn open_stream(&self, target: &Target<'_>, subscriptions: &[Arc<str>], minutes: u32) -> Result<reqwest::Response, EwsError> {
+    pub async fn open_stream(&self, target: &Target<'_>, subscriptions: &[Arc<str>], minutes: u32) -> Result<Reply, EwsError> {
         self.measured(metrics::Operation::Stream, self.opened(target, subscriptions, minutes)).await
     }
 
-    async fn opened(&self, target: &Target<'_>, subscriptions: &[Arc<str>], minutes: u32) -> Result<reqwest::Response, EwsError> {
+    async fn opened(&self, target: &Target<'_>, subscriptions: &[Arc<str>], minutes: u32) -> Result<Reply, EwsError> {
         use super::soap::get_streaming_events as operation;
         let header = Header { form: target.access.form, act_for: target.act_for };
-        let request = envelope::write(header, |body| operation::write(body, subscriptions, minutes));
+        let request = envelope::write(header, |body| operation::write(body, subscriptions, minutes)).into();
         let exchange = async {
             let response = self.send(&self.streams, target, operation::NAME, request).await?;
             if response.status() == StatusCode::OK {
                 return Ok(response);
             }
             let status = response.status().as_u16();
-            let bytes = body(response, self.settings.answer_limit.len()).await.map_err(from_body)?;
+            let bytes = response.whole(self.settings.answer_limit.len()).await?;
             Err(match answer::read(&bytes, operation::NAME).map_err(EwsError::from) {
                 Err(EwsError::Fault(fault)) => EwsError::Fault(fault),
                 _ => EwsError::Status(status),
@@ -210,14 +201,11 @@ impl Client {
     }
 
     /// Sends a request; an HTTP 401 is answered once with another authorization, if there is one.
-    async fn send(
-        &self,
-        http: &reqwest::Client,
-        target: &Target<'_>,
-        operation: &str,
-        request: String,
-    ) -> Result<reqwest::Response, EwsError> {
-        let mut headers = headers(target, operation);
+    async fn send(&self, http: &Http1, target: &Target<'_>, operation: &str, request: Bytes) -> Result<Reply, EwsError> {
+        let Some(uri) = target.endpoint.uri() else {
+            return Err(EwsError::Transport("the EWS address names a host that HTTP cannot name".into()));
+        };
+        let id = uuid::Uuid::from_u128(rand::random()).to_string();
         let mut renewed = false;
         loop {
             let authorization = target.access.auth.authorization().await?;
@@ -225,19 +213,20 @@ impl Client {
             if let Some(left) = target.budget.silence() {
                 return Err(EwsError::Silence(left));
             }
+            let mut headers = headers(target, operation, &id);
             headers.insert(AUTHORIZATION, authorization.clone());
-            let sent = http.post(target.endpoint.url.clone()).headers(headers.clone()).body(request.clone()).send().await;
-            let response = sent.map_err(from_reqwest)?;
+            let response = http.post(uri.clone(), headers, request.clone()).await?;
             match response.status() {
                 StatusCode::OK | StatusCode::INTERNAL_SERVER_ERROR => return Ok(response),
                 StatusCode::UNAUTHORIZED if !renewed && target.access.auth.refused(&authorization) => renewed = true,
-                _ => return Err(self.judge(target.budget, &response)),
+                _ => return Err(self.judge(target, &response)),
             }
         }
     }
 
     /// What a status that brings no SOAP means.
-    fn judge(&self, budget: &Arc<Budget>, response: &reqwest::Response) -> EwsError {
+    fn judge(&self, target: &Target<'_>, response: &Reply) -> EwsError {
+        let budget = target.budget;
         let status = response.status();
         match status {
             StatusCode::UNAUTHORIZED if budget.refused() => EwsError::UnauthorizedInBurst,
@@ -251,7 +240,7 @@ impl Client {
                 let retry_after = budget.be_silent(wanted);
                 EwsError::Busy { retry_after, code: format!("HTTP {}", status.as_u16()) }
             }
-            status if status.is_redirection() => redirect(response),
+            status if status.is_redirection() => redirect(target.endpoint, response),
             status => EwsError::Status(status.as_u16()),
         }
     }
@@ -267,22 +256,15 @@ impl Client {
             other => other,
         }
     }
-
-    /// Leaves all idle connections behind: one of them gave an answer that belongs to another request.
-    fn drop_connections(&self) {
-        if let Ok(fresh) = client(&self.call_options) {
-            *self.calls.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-        }
-    }
 }
 
 /// The headers of a request but the authorization.
-fn headers(target: &Target<'_>, operation: &str) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+fn headers(target: &Target<'_>, operation: &str, id: &str) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(MOST_HEADERS);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml; charset=utf-8"));
     let action = format!("\"http://schemas.microsoft.com/exchange/services/2006/messages/{operation}\"");
     insert(&mut headers, "soapaction", &action);
-    insert(&mut headers, "client-request-id", &uuid::Uuid::from_u128(rand::random()).to_string());
+    insert(&mut headers, "client-request-id", id);
     let anchor = target.affinity.map_or(target.act_for, |affinity| &affinity.anchor);
     insert(&mut headers, "x-anchormailbox", anchor);
     if let Some(affinity) = target.affinity {
@@ -316,24 +298,13 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// A redirection: to the server's error page it is passing trouble, else the address is wrong.
-fn redirect(response: &reqwest::Response) -> EwsError {
+fn redirect(endpoint: &Endpoint, response: &Reply) -> EwsError {
     let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if location.to_ascii_lowercase().contains("/genericerrorpage.htm") {
         return EwsError::Status(response.status().as_u16());
     }
-    let to = response.url().join(location).ok();
+    let to = endpoint.url.join(location).ok();
     EwsError::Redirect(to.map_or_else(|| "nowhere".into(), |url| url.origin().ascii_serialization()))
-}
-
-pub(super) fn from_reqwest(error: reqwest::Error) -> EwsError {
-    if error.is_timeout() && !error.is_connect() { EwsError::Deadline } else { EwsError::Transport(explain(&error)) }
-}
-
-fn from_body(error: BodyError) -> EwsError {
-    match error {
-        BodyError::TooLong(limit) => EwsError::TooLong(limit),
-        BodyError::Broken(text) => EwsError::Transport(text),
-    }
 }
 
 #[cfg(test)]

@@ -116,7 +116,7 @@ impl EwsMailSource {
         let mut response = client.open_stream(target, &[subscription.into()], 1).await?;
         let mut splitter = Splitter::new(client.settings().answer_limit.len());
         let read = async {
-            while let Some(chunk) = response.chunk().await.map_err(super::client::from_reqwest)? {
+            while let Some(chunk) = response.chunk().await? {
                 splitter.push(&chunk);
                 if let Some(envelope) = splitter.next_envelope().map_err(|error| EwsError::Transport(error.to_string()))? {
                     return stream::read(&envelope)?.fault.map_or(Ok(()), |fault| Err(EwsError::Fault(fault)));

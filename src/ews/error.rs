@@ -7,6 +7,8 @@ use postrider_actors::ports::mail_source::SourceError;
 use super::response_code::Action;
 use super::soap::{AnswerError, Fault};
 use crate::exchange::{AuthError, LocateError};
+use crate::http::BodyError;
+use crate::http::http1::Http1Error;
 use crate::telemetry::metrics::Answer;
 
 /// Why a call to Exchange failed.
@@ -69,6 +71,24 @@ impl From<AnswerError> for EwsError {
         match error {
             AnswerError::Fault(fault) => Self::Fault(fault),
             other => Self::Answer(other),
+        }
+    }
+}
+
+impl From<Http1Error> for EwsError {
+    fn from(error: Http1Error) -> Self {
+        match error {
+            Http1Error::Silent => Self::Deadline,
+            Http1Error::Broken(text) => Self::Transport(text),
+        }
+    }
+}
+
+impl From<BodyError> for EwsError {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLong(limit) => Self::TooLong(limit),
+            BodyError::Broken(text) => Self::Transport(text),
         }
     }
 }

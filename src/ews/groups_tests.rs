@@ -7,7 +7,7 @@ fn mailbox(id: i64, smtp: &str) -> MailboxRef {
 }
 
 fn endpoint(host: &str, grouping: &str) -> Arc<Endpoint> {
-    Arc::new(Endpoint { url: format!("https://{host}/EWS/Exchange.asmx").parse().unwrap(), grouping: grouping.into() })
+    Arc::new(Endpoint::new(format!("https://{host}/EWS/Exchange.asmx").parse().unwrap(), grouping))
 }
 
 fn join(groups: &mut Groups, id: i64, smtp: &str, at: &Arc<Endpoint>) -> Ticket {

@@ -27,7 +27,7 @@ use super::streaming::GroupStream;
 use super::watching::{Tenant, Watching, end_subscriptions};
 use crate::config::ews::Ews;
 use crate::exchange::{Endpoint, Locator};
-use crate::http::{ClientOptions, HttpError};
+use crate::http::ClientOptions;
 
 /// How long ending a predecessor's subscription may hold a watch up.
 const PREDECESSOR_DEADLINE: Duration = Duration::from_secs(5);
@@ -66,16 +66,14 @@ impl Drop for EwsMailSource {
 
 impl EwsMailSource {
     /// Makes the source; needs to be called within a tokio runtime.
-    ///
-    /// # Errors
-    /// [`HttpError`] when the outgoing client cannot be made.
-    pub fn new(parts: EwsParts) -> Result<Self, HttpError> {
-        let client = Client::new(&parts.http, Arc::new(parts.settings), parts.seed)?;
+    #[must_use]
+    pub fn new(parts: EwsParts) -> Self {
+        let client = Client::new(&parts.http, Arc::new(parts.settings), parts.seed);
         let (watching, queue) = Watching::new(client, parts.locator, parts.tenants, parts.clock);
         let stop = watching.stop.clone();
         let ending = end_subscriptions(Arc::downgrade(&watching), queue);
         tokio::spawn(async move { stop.run_until_cancelled(ending).await });
-        Ok(Self { watching, seeding: Mutex::default() })
+        Self { watching, seeding: Mutex::default() }
     }
 
     /// Says where hints go; the first call counts. Hints before it are dropped, so call it before the first watch.
@@ -154,7 +152,7 @@ impl EwsMailSource {
     async fn end_predecessor(&self, mailbox: &MailboxRef, record: Record) -> Result<(), EwsError> {
         let tenant = self.watching.tenant(&mailbox.tenant)?;
         let Some(url) = reqwest::Url::parse(&record.url).ok().filter(|url| tenant.hosts.check(url).is_ok()) else { return Ok(()) };
-        let endpoint = Endpoint { url, grouping: "".into() };
+        let endpoint = Endpoint::new(url, "");
         let budget = self.watching.client.budget(&mailbox.tenant, &endpoint);
         let affinity = Affinity { anchor: record.anchor.into(), cookie: record.cookie.map(Into::into) };
         let act_for = mailbox.smtp.as_str();

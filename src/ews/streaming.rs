@@ -17,6 +17,7 @@ use super::soap::get_streaming_events::{self as stream, StreamEnvelope};
 use super::soap::splitter::Splitter;
 use super::suspects;
 use super::watching::Watching;
+use crate::http::http1::Reply;
 use crate::telemetry::metrics::{self, StreamEnd};
 
 /// A stream that lasted at least so long counts as good; one that ends earlier again and again is opened with growing delay.
@@ -40,7 +41,7 @@ pub struct GroupStream {
     /// Whether a stream was opened before: then joins were waited for while it ran.
     opened_before: bool,
     /// The stream that the next one replaces; the server moves its subscriptions over, so that nobody is without a stream meanwhile.
-    former: Option<reqwest::Response>,
+    former: Option<Reply>,
 }
 
 impl GroupStream {
@@ -115,7 +116,7 @@ impl GroupStream {
     }
 
     /// Reads envelopes until the stream ends, falls silent, or members have joined.
-    async fn read(&mut self, snapshot: &Snapshot, mut response: reqwest::Response) -> Ended {
+    async fn read(&mut self, snapshot: &Snapshot, mut response: Reply) -> Ended {
         let watching = Arc::clone(&self.watching);
         let settings = watching.client.settings();
         let changed = Arc::clone(&self.changed);
@@ -131,7 +132,7 @@ impl GroupStream {
                 chunk = tokio::time::timeout_at(silent_at, response.chunk()) => match chunk {
                     Ok(Ok(Some(chunk))) => chunk,
                     Ok(Ok(None)) => return Ended::Failed(EwsError::Transport("the stream ended without being closed".into())),
-                    Ok(Err(error)) => return Ended::Failed(super::client::from_reqwest(error)),
+                    Ok(Err(error)) => return Ended::Failed(error.into()),
                     Err(_) => return Ended::Failed(EwsError::Deadline),
                 },
                 () = changed.notified() => {
@@ -342,12 +343,7 @@ impl GroupStream {
 ///
 /// # Errors
 /// [`EwsError`].
-pub async fn open(
-    watching: &Watching,
-    snapshot: &Snapshot,
-    subscriptions: &[Arc<str>],
-    minutes: u32,
-) -> Result<reqwest::Response, EwsError> {
+pub async fn open(watching: &Watching, snapshot: &Snapshot, subscriptions: &[Arc<str>], minutes: u32) -> Result<Reply, EwsError> {
     let budget = watching.client.budget(&snapshot.key.tenant, &snapshot.key.endpoint);
     let access = &watching.tenant(&snapshot.key.tenant)?.access;
     let target = Target {

@@ -77,7 +77,7 @@ async fn first_envelope(watching: &Watching, snapshot: &Snapshot, some: &[Arc<st
     let mut response = open(watching, snapshot, some, 1).await?;
     let mut splitter = Splitter::new(watching.client.settings().answer_limit.len());
     loop {
-        let chunk = response.chunk().await.map_err(super::client::from_reqwest)?;
+        let chunk = response.chunk().await?;
         let Some(chunk) = chunk else { return Err(EwsError::Transport("the stream ended before its first envelope".into())) };
         splitter.push(&chunk);
         if let Some(envelope) = splitter.next_envelope().map_err(|error| EwsError::Transport(error.to_string()))? {

@@ -6,7 +6,7 @@ pub mod xml;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::HeaderValue;
+use http::{HeaderValue, Uri};
 use postrider_actors::ports::mail_source::MailboxRef;
 
 pub use hosts::Hosts;
@@ -18,6 +18,31 @@ pub struct Endpoint {
     pub url: reqwest::Url,
     /// `GroupingInformation`; `none` where the server does not name one.
     pub grouping: Box<str>,
+    /// The same address as requests need it.
+    uri: Option<Uri>,
+}
+
+impl Endpoint {
+    /// A server and its group.
+    #[must_use]
+    pub fn new(url: reqwest::Url, grouping: &str) -> Self {
+        let uri = uri(&url);
+        Self { url, grouping: grouping.into(), uri }
+    }
+
+    /// The address as requests need it, without name and password in it; `None` for a host that HTTP cannot name (RFC 3986, section 3.2.2).
+    #[must_use]
+    pub fn uri(&self) -> Option<&Uri> {
+        self.uri.as_ref()
+    }
+}
+
+fn uri(url: &reqwest::Url) -> Option<Uri> {
+    let mut url = url.clone();
+    url.set_username("").ok()?;
+    url.set_password(None).ok()?;
+    url.set_fragment(None);
+    url.as_str().parse().ok()
 }
 
 /// Why the server of a mailbox is not known: each variant is what one does about it.
@@ -112,4 +137,20 @@ pub trait Authenticator: Send + Sync + 'static {
 
     /// A server refused `used` (HTTP 401): says whether asking for an authorization again gives another one.
     fn refused(&self, used: &HeaderValue) -> bool;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_s_address_names_neither_user_nor_password_and_only_hosts_that_http_can_name() {
+        let uri = |url: &str| Endpoint::new(url.parse().unwrap(), "g").uri().map(ToString::to_string);
+        assert_eq!(
+            uri("https://user:secret@Mail.Example.com:443/EWS/Exchange.asmx?a=ä#b").as_deref(),
+            Some("https://mail.example.com/EWS/Exchange.asmx?a=%C3%A4")
+        );
+        assert_eq!(uri("https://[::1]:8443").as_deref(), Some("https://[::1]:8443/"));
+        assert_eq!(uri("https://a`b/"), None);
+    }
 }

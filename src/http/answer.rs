@@ -1,8 +1,10 @@
 //! An answer as it comes in: read up to a bound, its failure explained, its wish to be left alone.
 
+use std::io::Read as _;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use flate2::bufread::MultiGzDecoder;
 use postrider_actors::time::Timestamp;
 
 /// Why an answer could not be read whole.
@@ -29,6 +31,15 @@ pub async fn body(mut response: reqwest::Response, max_bytes: usize) -> Result<B
         whole.extend_from_slice(&chunk);
     }
     Ok(whole.freeze())
+}
+
+/// Unpacks a gzip body (RFC 1952), which makes at most `max_bytes`.
+pub(super) fn unpacked(packed: &[u8], max_bytes: usize) -> Result<Bytes, BodyError> {
+    let mut whole = Vec::new();
+    // One more shows that there is more.
+    let mut unpacking = MultiGzDecoder::new(packed).take(max_bytes as u64 + 1);
+    unpacking.read_to_end(&mut whole).map_err(|error| BodyError::Broken(format!("what is packed cannot be read ({error})")))?;
+    if whole.len() > max_bytes { Err(BodyError::TooLong(max_bytes)) } else { Ok(whole.into()) }
 }
 
 /// Says why a call failed, cause by cause, for people: without its address, which may hold a device token or a key.

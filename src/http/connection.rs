@@ -56,13 +56,8 @@ impl Opener {
         let name = ServerName::try_from(host.to_owned()).ok()?;
         let address = Uri::builder().scheme(Scheme::HTTPS).authority(authority.clone()).path_and_query("/").build().ok()?;
         let options = ClientOptions { version: HttpVersion::Http2, ..options.clone() };
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(options.keep_alive);
-        tcp.set_connect_timeout(Some(options.connect_timeout));
         Some(Self {
-            tcp,
+            tcp: super::tcp(&options),
             tls: TlsConnector::from(Arc::new(super::tls(&options))),
             name,
             address,

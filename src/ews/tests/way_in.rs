@@ -68,26 +68,37 @@ impl Locator for At {
     }
 }
 
-/// A source whose server answers whatever `answer` makes of the request's head.
+/// A source whose server answers whatever `answer` makes of the request's head, and closes the connection if that says so.
 async fn source(auth: Arc<Renewing>, answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> EwsMailSource {
+    source_with(auth, "", answer).await
+}
+
+/// The same with settings of its own.
+async fn source_with(auth: Arc<Renewing>, settings: &str, answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> EwsMailSource {
     crate::http::install_tls_provider();
     let authority = Authority::new();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(authority.server_config(&["localhost"], &[])));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
+        let mut held = Vec::new();
         while let Ok((socket, _)) = listener.accept().await {
             let Ok(mut stream) = acceptor.accept(socket).await else { continue };
             let mut head = vec![0_u8; 16 * 1024];
             let read = stream.read(&mut head).await.unwrap_or_default();
-            let _ = stream.write_all(&answer(&String::from_utf8_lossy(&head[..read]))).await;
-            let _ = stream.shutdown().await;
+            let answer = answer(&String::from_utf8_lossy(&head[..read]));
+            let _ = stream.write_all(&answer).await;
+            if answer.windows(CLOSE.len()).any(|some| some == CLOSE.as_bytes()) {
+                let _ = stream.shutdown().await;
+            } else {
+                held.push(stream);
+            }
         }
     });
-    let endpoint = Endpoint { url: format!("https://localhost:{port}/EWS/Exchange.asmx").parse().unwrap(), grouping: "none".into() };
+    let endpoint = Endpoint::new(format!("https://localhost:{port}/EWS/Exchange.asmx").parse().unwrap(), "none");
     let access = Access { auth, form: Impersonation::PrimarySmtpAddress };
     let tenant = watching::Tenant { access, hosts: Hosts::new(&[], &["localhost".to_owned()]) };
-    let settings: Ews = from_toml("answer_limit = \"64 KiB\"\n").unwrap();
+    let settings: Ews = from_toml(&format!("answer_limit = \"64 KiB\"\n{settings}")).unwrap();
     let parts = EwsParts {
         settings,
         tenants: BTreeMap::from([(TenantId("corp".into()), tenant)]),
@@ -96,11 +107,13 @@ async fn source(auth: Arc<Renewing>, answer: impl Fn(&str) -> Vec<u8> + Send + '
         clock: Arc::new(SystemClock::default()),
         seed: 1,
     };
-    EwsMailSource::new(parts).unwrap()
+    EwsMailSource::new(parts)
 }
 
+const CLOSE: &str = "connection: close\r\n";
+
 fn whole(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n", body.len());
+    let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{CLOSE}{headers}\r\n", body.len());
     [head.as_bytes(), body].concat()
 }
 
@@ -133,6 +146,15 @@ async fn an_answer_without_end_is_given_up_also_when_it_is_small_on_the_wire() {
     for answer in [gzipped, long] {
         let source = source(Arc::new(Renewing::default()), move |_| answer.clone()).await;
         assert_eq!(source.unread(&mailbox(1)).await, Err(SourceError::Unavailable { code: "AnswerTooLong".into() }));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_in_its_answer_or_before_it_hits_the_deadline() {
+    for answer in ["", "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc"] {
+        let auth = Arc::new(Renewing::default());
+        let source = source_with(auth, "call_deadline = \"1s\"\n", move |_| answer.into()).await;
+        assert_eq!(source.unread(&mailbox(1)).await, Err(SourceError::Unavailable { code: "Deadline".into() }));
     }
 }
 
