@@ -26,8 +26,8 @@ use crate::telemetry::metrics;
 const AFFINITY_COOKIE: &str = "X-BackEndOverrideCookie";
 /// Cookies longer than this are not kept.
 const MAX_COOKIE_BYTES: usize = 1024;
-/// A request has fewer headers.
-const MOST_HEADERS: usize = 16;
+/// A request has no more headers.
+const MOST_HEADERS: usize = 12;
 
 /// A tenant's way into Exchange.
 #[derive(Clone)]
