@@ -70,12 +70,15 @@ pub struct Answered<T> {
     pub cookie: Option<Box<str>>,
 }
 
+/// A tenant and its server, host and port; `None` for an address that HTTP cannot name.
+type Place = (TenantId, Option<Authority>);
+
 /// Makes requests to all servers.
 pub struct Client {
     calls: Http1,
     /// Streams have connections of their own that are never used again, because an answer after a failed one may belong to the former.
     streams: Http1,
-    budgets: Mutex<HashMap<(TenantId, Option<Authority>), Arc<Budget>>>,
+    budgets: Mutex<HashMap<Place, Arc<Budget>>>,
     settings: Arc<Ews>,
     chance: Chance,
 }
