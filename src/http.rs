@@ -22,6 +22,11 @@ pub use roots::TrustRoots;
 /// What we call ourselves towards servers.
 pub const USER_AGENT: &str = concat!("postrider/", env!("CARGO_PKG_VERSION"));
 
+/// A peer that answered nothing for so long is asked again, ...
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+/// ... and so often, before its connection is given up; also how long what was sent may stay without the kernel's word that it arrived.
+const PROBES: u32 = 3;
+
 /// Makes aws-lc-rs the process's TLS provider; harmless when called again. Every `main` and every test that uses TLS calls it first.
 pub fn install_tls_provider() {
     static DONE: OnceLock<()> = OnceLock::new();
@@ -172,6 +177,10 @@ fn tcp(options: &ClientOptions) -> HttpConnector {
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_keepalive(options.keep_alive);
+    tcp.set_keepalive_interval(Some(PROBE_INTERVAL));
+    tcp.set_keepalive_retries(Some(PROBES));
+    #[cfg(target_os = "linux")]
+    tcp.set_tcp_user_timeout(Some(PROBE_INTERVAL * PROBES));
     tcp.set_connect_timeout(Some(options.connect_timeout));
     tcp
 }

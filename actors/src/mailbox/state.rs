@@ -48,7 +48,7 @@ pub enum Input {
     Room,
     /// Effects may begin again after the gate was closed, or sending was paused.
     Reopened,
-    /// No collections begin any more; what is under way goes on.
+    /// No collections begin any more; what is under way goes on, but does not rest for another try.
     Drain,
     /// The shard is to be handed over: come to rest.
     Hold,
@@ -232,7 +232,11 @@ impl Mailbox {
             Input::Resume => self.resume(now),
             Input::Room => self.room = Room::Given,
             Input::Reopened => self.reopened(now, settings),
-            Input::Drain => self.draining = true,
+            Input::Drain => {
+                self.draining = true;
+                // What rests between two tries is left to the next owner: a provider that is away keeps nobody from stopping.
+                effects.push(Effect::Settle);
+            }
             Input::Hold => {
                 self.hold = Some(false);
                 effects.push(Effect::Settle);

@@ -234,13 +234,6 @@ async fn each_failed_request_says_what_to_do_about_it() {
 }
 
 #[tokio::test]
-async fn an_answer_to_another_question_is_asked_for_again_over_a_new_connection() {
-    let (company, faults) = company_with(ExchangeFaults::none(), 1, "").await;
-    faults.script(Some(OperationName::GetFolder), None, 1, RequestFault::WrongAnswer);
-    assert_eq!(company.source.unread(&mailbox(1)).await, Ok(0));
-}
-
-#[tokio::test]
 async fn an_unknown_address_is_looked_for_once_more_and_then_refused() {
     let company = Company::usual().await;
     let nobody = mailbox(77);

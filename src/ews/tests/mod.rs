@@ -1,5 +1,6 @@
 //! The mail source against the simulated Exchange server, over real TLS.
 
+mod connections;
 mod faults;
 mod harness;
 mod metrics;

@@ -51,6 +51,9 @@ pub(super) fn resolve(name: &str) -> char {
     number.and_then(char::from_u32).filter(|c| allowed(*c)).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
+/// Letters of a reference between `&` and `;`: as many as the longest number of a character has.
+const LONGEST_REFERENCE: usize = 10;
+
 /// An attribute's value with its references resolved.
 pub(super) fn unescape(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
@@ -58,7 +61,8 @@ pub(super) fn unescape(value: &str) -> String {
     while let Some(at) = rest.find('&') {
         out.push_str(&rest[..at]);
         rest = &rest[at + 1..];
-        match rest.find(';').filter(|end| *end <= 10) {
+        // No reference is longer; to look for its end any further would cost the square of a long row of ampersands.
+        match rest.bytes().take(LONGEST_REFERENCE + 1).position(|byte| byte == b';') {
             Some(end) => {
                 out.push(resolve(&rest[..end]));
                 rest = &rest[end + 1..];

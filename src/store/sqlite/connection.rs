@@ -183,7 +183,7 @@ impl Database {
             // What was removed is overwritten wherever that costs no further write.
             .pragma("secure_delete", "FAST")
             // 16 MB of log between checkpoints, so that one batch does not pay for the file's syncs each time; cut back to 64 MB after a peak.
-            .pragma("wal_autocheckpoint", "16000")
+            .pragma("wal_autocheckpoint", "4000")
             .pragma("journal_size_limit", "67108864")
             .disable_statement_logging();
         if let Some(pages) = max_pages {

@@ -235,7 +235,7 @@ impl File {
             // As the other connections to the file, whose comments say why.
             connection.execute_batch(&format!(
                 "PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA secure_delete = FAST; \
-                 PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 16000; {pages}"
+                 PRAGMA journal_size_limit = 67108864; PRAGMA wal_autocheckpoint = 4000; {pages}"
             ))?;
             *slot = Some(connection);
         }

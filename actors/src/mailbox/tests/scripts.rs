@@ -369,7 +369,7 @@ fn a_lost_state_is_seeded_anew() {
 fn a_drained_mailbox_begins_nothing_and_finishes_what_is_under_way() {
     check(
         "start -> watch sync
-         drain
+         drain -> settle
          announced
          mail
          change
