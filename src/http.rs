@@ -1,6 +1,6 @@
-//! The outgoing HTTP client: TLS floor, trust roots, timeouts, HTTP version and the bound on answers, the same for every edge.
+//! Outgoing HTTP: TLS floor, trust roots, timeouts and the bound on answers, the same for every edge.
 //!
-//! An edge that talks to a different server, with different roots or over its own connections, makes its own client.
+//! An edge that asks many servers a little makes a [`client`]; one that asks few servers much has [`http1`] or [`lanes`].
 
 mod answer;
 pub mod code;
@@ -69,32 +69,19 @@ pub enum HttpError {
     Client(#[from] reqwest::Error),
 }
 
-/// Which HTTP a client speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HttpVersion {
-    /// HTTP/1.1 only: for NTLM and Negotiate, which authenticate a connection.
-    Http1,
-    /// Whatever the server chooses by ALPN.
-    Negotiated,
-    /// HTTP/2 at once, also with servers that do not answer ALPN (APNs has such).
-    Http2,
-}
-
 /// How a client behaves. Start from [`ClientOptions::new`] and change what differs.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
     /// Whom to trust.
     pub roots: TrustRoots,
-    /// Which HTTP.
-    pub version: HttpVersion,
     /// From the look-up of the name to the end of the TLS handshake. Default 10 s.
     pub connect_timeout: Duration,
-    /// The longest silence while an answer is read. `None` where the caller watches itself. Default 30 s.
-    pub read_timeout: Option<Duration>,
-    /// From the first byte to the last of a call. `None` for streams. Default 60 s.
-    pub total_timeout: Option<Duration>,
+    /// The longest silence while an answer is read. Default 30 s.
+    pub read_timeout: Duration,
+    /// From the first byte to the last of a call. Default 60 s.
+    pub total_timeout: Duration,
     /// HTTP/2 PING and TCP keep-alive after this much silence; the connection is given up when no answer comes for `keep_alive_timeout`. Default 30 s.
-    pub keep_alive: Option<Duration>,
+    pub keep_alive: Duration,
     /// How long the answer to an HTTP/2 PING may take. Default 10 s.
     pub keep_alive_timeout: Duration,
     /// How many idle HTTP/1.1 connections to one host are kept. Default 32.
@@ -105,8 +92,6 @@ pub struct ClientOptions {
     pub compressed: bool,
     /// Refuse plain `http://` addresses. Default yes; a test may say no.
     pub https_only: bool,
-    /// Let the client repeat what a server provably did not process (REFUSED_STREAM, GOAWAY). Default yes; no where the edge repeats itself.
-    pub repeat_unprocessed: bool,
 }
 
 impl ClientOptions {
@@ -115,28 +100,26 @@ impl ClientOptions {
     pub fn new(roots: TrustRoots) -> Self {
         Self {
             roots,
-            version: HttpVersion::Negotiated,
             connect_timeout: Duration::from_secs(10),
-            read_timeout: Some(Duration::from_secs(30)),
-            total_timeout: Some(Duration::from_secs(60)),
-            keep_alive: Some(Duration::from_secs(30)),
+            read_timeout: Duration::from_secs(30),
+            total_timeout: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(30),
             keep_alive_timeout: Duration::from_secs(10),
             pool_max_idle: 32,
             pool_idle_timeout: Duration::from_secs(90),
             compressed: false,
             https_only: true,
-            repeat_unprocessed: true,
         }
     }
 }
 
-/// Makes a client: TLS 1.2 or newer by rustls, no redirects (they are the caller's to judge), no proxy from the environment, no Nagle delay.
+/// Makes a client: HTTP/2 or 1.1 as the server chooses by ALPN, TLS 1.2 or newer by rustls, no redirects (they are the caller's to judge), no proxy from the environment, no Nagle delay.
 ///
 /// # Errors
 /// [`HttpError::Client`] when the client library refuses the options.
 pub fn client(options: &ClientOptions) -> Result<reqwest::Client, HttpError> {
-    let mut builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls(options))
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls(options, &[b"h2", b"http/1.1"]))
         .user_agent(USER_AGENT)
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
@@ -147,28 +130,13 @@ pub fn client(options: &ClientOptions) -> Result<reqwest::Client, HttpError> {
         .connect_timeout(options.connect_timeout)
         .pool_max_idle_per_host(options.pool_max_idle)
         .pool_idle_timeout(options.pool_idle_timeout)
-        .gzip(options.compressed);
-    if let Some(timeout) = options.read_timeout {
-        builder = builder.read_timeout(timeout);
-    }
-    if let Some(timeout) = options.total_timeout {
-        builder = builder.timeout(timeout);
-    }
-    if let (Some(interval), true) = (options.keep_alive, options.version != HttpVersion::Http1) {
-        builder = builder
-            .http2_keep_alive_interval(interval)
-            .http2_keep_alive_timeout(options.keep_alive_timeout)
-            .http2_keep_alive_while_idle(options.version == HttpVersion::Http2);
-    }
-    if !options.repeat_unprocessed {
-        builder = builder.retry(reqwest::retry::never());
-    }
-    builder = match options.version {
-        HttpVersion::Http1 => builder.http1_only(),
-        HttpVersion::Negotiated => builder,
-        HttpVersion::Http2 => builder.http2_prior_knowledge(),
-    };
-    Ok(builder.build()?)
+        .read_timeout(options.read_timeout)
+        .timeout(options.total_timeout)
+        .http2_keep_alive_interval(options.keep_alive)
+        .http2_keep_alive_timeout(options.keep_alive_timeout)
+        .gzip(options.compressed)
+        .build()?;
+    Ok(client)
 }
 
 /// How TCP connections are opened under TLS: addresses of both families, no Nagle delay, kept alive.
@@ -176,7 +144,7 @@ fn tcp(options: &ClientOptions) -> HttpConnector {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
-    tcp.set_keepalive(options.keep_alive);
+    tcp.set_keepalive(Some(options.keep_alive));
     tcp.set_keepalive_interval(Some(PROBE_INTERVAL));
     tcp.set_keepalive_retries(Some(PROBES));
     #[cfg(target_os = "linux")]
@@ -185,18 +153,15 @@ fn tcp(options: &ClientOptions) -> HttpConnector {
     tcp
 }
 
-fn tls(options: &ClientOptions) -> rustls::ClientConfig {
+/// How TLS is spoken, with these protocols on offer (ALPN, RFC 7301).
+fn tls(options: &ClientOptions, protocols: &[&[u8]]) -> rustls::ClientConfig {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .expect("aws-lc-rs has cipher suites for TLS 1.2 and 1.3")
         .with_root_certificates(Arc::clone(&options.roots.0))
         .with_no_client_auth();
-    config.alpn_protocols = match options.version {
-        HttpVersion::Http1 => vec![b"http/1.1".to_vec()],
-        HttpVersion::Negotiated => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-        HttpVersion::Http2 => vec![b"h2".to_vec()],
-    };
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     config
 }
 

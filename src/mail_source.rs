@@ -57,7 +57,7 @@ pub struct ExchangeParts<'a> {
 /// # Errors
 /// [`AssembleError`].
 pub fn assemble(parts: ExchangeParts<'_>) -> Result<EwsMailSource, AssembleError> {
-    let token_client = client(&ClientOptions { total_timeout: Some(Duration::from_secs(20)), ..parts.http.clone() })?;
+    let token_client = client(&ClientOptions { total_timeout: Duration::from_secs(20), ..parts.http.clone() })?;
     let mut tenants = BTreeMap::new();
     let mut seekers = BTreeMap::new();
     for (name, tenant) in parts.tenants {

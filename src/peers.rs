@@ -23,7 +23,7 @@ impl HttpPeers {
     /// # Errors
     /// [`HttpError`] when the client cannot be made.
     pub fn new(outgoing: &ClientOptions) -> Result<Self, HttpError> {
-        let options = ClientOptions { total_timeout: Some(DEADLINE), connect_timeout: DEADLINE, https_only: false, ..outgoing.clone() };
+        let options = ClientOptions { total_timeout: DEADLINE, connect_timeout: DEADLINE, https_only: false, ..outgoing.clone() };
         Ok(Self { client: client(&options)? })
     }
 }

@@ -90,7 +90,7 @@ impl ApnsSender {
         let key = apns.key.read().map_err(ApnsError::Secret)?;
         let options = ClientOptions {
             connect_timeout: push.connect_timeout,
-            keep_alive: Some(push.keep_alive),
+            keep_alive: push.keep_alive,
             ..ClientOptions::new(TrustRoots::load(&apns.roots)?)
         };
         let (url, place) = match environment {

@@ -67,8 +67,8 @@ impl AutodiscoverLocator {
     pub fn new(settings: Autodiscover, tenants: BTreeMap<TenantId, Tenant>, http: &ClientOptions) -> Result<Self, HttpError> {
         let mut options = http.clone();
         options.connect_timeout = settings.connect_deadline;
-        options.read_timeout = Some(settings.request_deadline);
-        options.total_timeout = Some(settings.request_deadline);
+        options.read_timeout = settings.request_deadline;
+        options.total_timeout = settings.request_deadline;
         options.compressed = true;
         let plain = ClientOptions { https_only: false, ..options.clone() };
         Ok(Self {

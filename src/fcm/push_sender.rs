@@ -49,7 +49,7 @@ impl FcmSender {
         let account = ServiceAccount::parse(&fcm.service_account.read().map_err(FcmError::Secret)?, fcm)?;
         let options = ClientOptions {
             connect_timeout: push.connect_timeout,
-            keep_alive: Some(push.keep_alive),
+            keep_alive: push.keep_alive,
             ..ClientOptions::new(TrustRoots::load(&fcm.roots)?)
         };
         let (server, messages) = messages_address(&fcm.url, &account.project)?;

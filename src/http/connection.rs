@@ -18,9 +18,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower::Service as _;
 
+use super::ClientOptions;
 use super::answer::with_causes;
 use super::lanes::{Answer, Call};
-use super::{ClientOptions, HttpVersion};
 
 /// Longest answer that is read: answers of push providers are some hundred bytes.
 const MAX_ANSWER_BYTES: usize = 4096;
@@ -46,7 +46,7 @@ pub(super) struct Opener {
     address: Uri,
     pub(super) authority: Authority,
     connect_timeout: Duration,
-    keep_alive: Option<(Duration, Duration)>,
+    keep_alive: (Duration, Duration),
 }
 
 impl Opener {
@@ -55,15 +55,14 @@ impl Opener {
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(host.to_owned()).ok()?;
         let address = Uri::builder().scheme(Scheme::HTTPS).authority(authority.clone()).path_and_query("/").build().ok()?;
-        let options = ClientOptions { version: HttpVersion::Http2, ..options.clone() };
         Some(Self {
-            tcp: super::tcp(&options),
-            tls: TlsConnector::from(Arc::new(super::tls(&options))),
+            tcp: super::tcp(options),
+            tls: TlsConnector::from(Arc::new(super::tls(options, &[b"h2"]))),
             name,
             address,
             authority,
             connect_timeout: options.connect_timeout,
-            keep_alive: options.keep_alive.map(|interval| (interval, options.keep_alive_timeout)),
+            keep_alive: (options.keep_alive, options.keep_alive_timeout),
         })
     }
 
@@ -158,12 +157,12 @@ fn request(authority: &Authority, call: &Call<'_>) -> Request<()> {
 }
 
 /// Drives a connection to its end.
-async fn drive(mut driver: Driver<TlsStream<TcpStream>, Bytes>, keep_alive: Option<(Duration, Duration)>, signs: Arc<Signs>) {
+async fn drive(mut driver: Driver<TlsStream<TcpStream>, Bytes>, keep_alive: (Duration, Duration), signs: Arc<Signs>) {
     let pings = driver.ping_pong();
     let silent = async {
-        match (pings, keep_alive) {
-            (Some(pings), Some(times)) => until_silent(pings, times, &signs).await,
-            _ => std::future::pending().await,
+        match pings {
+            Some(pings) => until_silent(pings, keep_alive, &signs).await,
+            None => std::future::pending().await,
         }
     };
     tokio::select! {

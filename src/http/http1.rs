@@ -20,8 +20,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tower::{BoxError, Service};
 
+use super::ClientOptions;
 use super::answer::{BodyError, unpacked, with_causes};
-use super::{ClientOptions, HttpVersion};
 
 /// Why a request has no answer, or not all of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -165,9 +165,8 @@ struct Late;
 
 impl Connector {
     fn new(options: &ClientOptions) -> Self {
-        let options = ClientOptions { version: HttpVersion::Http1, ..options.clone() };
         let names = Arc::new(DefaultServerNameResolver::default());
-        let https = HttpsConnector::new(super::tcp(&options), super::tls(&options), options.https_only, names);
+        let https = HttpsConnector::new(super::tcp(options), super::tls(options, &[b"http/1.1"]), options.https_only, names);
         Self(Arc::new(Way { https, deadline: options.connect_timeout }))
     }
 }
