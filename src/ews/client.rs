@@ -164,12 +164,12 @@ impl Client {
         };
         let (status, cookie, bytes) =
             tokio::time::timeout(self.settings.call_deadline, exchange).await.map_err(|_| EwsError::Deadline)??;
-        let messages = answer::read(&bytes, O::NAME).map_err(|error| match EwsError::from(error) {
+        let answer = answer::read(&bytes, O::NAME).map_err(|error| match EwsError::from(error) {
             // An error page instead of an answer.
             EwsError::Answer(_) if status != StatusCode::OK => EwsError::Status(status.as_u16()),
             error => error,
         });
-        let output = messages.and_then(|messages| operation.read(messages).map_err(EwsError::from));
+        let output = answer.and_then(|answer| operation.read(answer).map_err(EwsError::from));
         let output = output.map_err(|error| self.note_busy(target.budget, error))?;
         target.budget.answered();
         Ok(Answered { output, cookie })

@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn the_unread_count_is_read() {
         let document = br#"<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><m:GetFolderResponse xmlns:m="m" xmlns:t="t"><m:ResponseMessages><m:GetFolderResponseMessage ResponseClass="Success"><m:ResponseCode>NoError</m:ResponseCode><m:Folders><t:Folder><t:FolderId Id="AQ=" ChangeKey="B"/><t:UnreadCount>17</t:UnreadCount></t:Folder></m:Folders></m:GetFolderResponseMessage></m:ResponseMessages></m:GetFolderResponse></s:Body></s:Envelope>"#;
-        let messages = answer::read(document, "GetFolder").unwrap();
-        assert_eq!(GetInboxUnread.read(messages), Ok(17));
+        let answer = answer::read(document, "GetFolder").unwrap();
+        assert_eq!(GetInboxUnread.read(answer), Ok(17));
     }
 }

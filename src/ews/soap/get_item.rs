@@ -87,8 +87,8 @@ mod tests {
     #[test]
     fn contents_come_in_the_order_asked_and_a_mail_that_is_gone_is_none() {
         let items: Vec<ItemId> = ["A", "B", "C"].into_iter().map(|id| ItemId(id.into())).collect();
-        let messages = answer::read(include_bytes!("fixtures/get_item.xml"), "GetItem").unwrap();
-        let contents = GetContents { items: &items }.read(messages).unwrap();
+        let answer = answer::read(include_bytes!("fixtures/get_item.xml"), "GetItem").unwrap();
+        let contents = GetContents { items: &items }.read(answer).unwrap();
         let first = contents[0].as_ref().unwrap();
         assert_eq!((first.sender.as_str(), first.subject.as_str()), ("Ada Lovelace", "Notes & figures\u{FFFD}"));
         assert_eq!((first.preview.as_str(), first.read), ("Dear reader, …", false));
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn fewer_messages_than_items_are_not_taken_for_an_answer() {
         let items = [ItemId("A".into())];
-        let messages = answer::read(include_bytes!("fixtures/get_item.xml"), "GetItem").unwrap();
-        assert!(matches!(GetContents { items: &items }.read(messages), Err(AnswerError::Incomplete(_))));
+        let answer = answer::read(include_bytes!("fixtures/get_item.xml"), "GetItem").unwrap();
+        assert!(matches!(GetContents { items: &items }.read(answer), Err(AnswerError::Incomplete(_))));
     }
 }

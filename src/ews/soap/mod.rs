@@ -31,7 +31,7 @@ pub trait Operation: Sync {
     /// Writes the inside of the SOAP body.
     fn write(&self, body: &mut String);
 
-    /// Reads the response messages of an answer, one per item asked.
+    /// Reads an answer, which has one response message per item asked.
     ///
     /// # Errors
     /// [`AnswerError`]: the server's fault, or an answer that cannot be understood.

@@ -46,15 +46,15 @@ mod tests {
 
     #[test]
     fn the_subscription_id_is_read() {
-        let messages = answer::read(include_bytes!("fixtures/subscribe.xml"), "Subscribe").unwrap();
-        assert_eq!(&*Subscribe.read(messages).unwrap(), "JwBhbTBwcjEwbWIzMjM1LmV1cnByZDEwLnByb2Qub3V0bG9vay5jb20QAAAA");
+        let answer = answer::read(include_bytes!("fixtures/subscribe.xml"), "Subscribe").unwrap();
+        assert_eq!(&*Subscribe.read(answer).unwrap(), "JwBhbTBwcjEwbWIzMjM1LmV1cnByZDEwLnByb2Qub3V0bG9vay5jb20QAAAA");
     }
 
     #[test]
     fn an_answer_without_id_is_incomplete() {
         let document =
             b"<E><Body><SubscribeResponse><ResponseMessages><M ResponseClass='Success'/></ResponseMessages></SubscribeResponse></Body></E>";
-        let messages = answer::read(document, "Subscribe").unwrap();
-        assert!(matches!(Subscribe.read(messages), Err(AnswerError::Incomplete(_))));
+        let answer = answer::read(document, "Subscribe").unwrap();
+        assert!(matches!(Subscribe.read(answer), Err(AnswerError::Incomplete(_))));
     }
 }

@@ -79,8 +79,8 @@ mod tests {
 
     #[test]
     fn every_kind_of_change_is_read_in_order() {
-        let messages = answer::read(include_bytes!("fixtures/sync_folder_items.xml"), "SyncFolderItems").unwrap();
-        let page = SyncFolderItems { state: None }.read(messages).unwrap();
+        let answer = answer::read(include_bytes!("fixtures/sync_folder_items.xml"), "SyncFolderItems").unwrap();
+        let page = SyncFolderItems { state: None }.read(answer).unwrap();
         let id = |text: &str| ItemId(text.into());
         assert_eq!(
             page.changes,
