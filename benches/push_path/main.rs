@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bare::Bare;
 use path::Path;
+use postrider::telemetry::exporter::Exporter;
 use postrider_loadtest::apple::{Apple, Options};
 use postrider_loadtest::credentials::Credentials;
 use postrider_loadtest::driver::progress_bar;
@@ -72,6 +73,8 @@ struct Took {
 /// The bare loop, the sender, and the whole path, or `only` one of them (for a profiler): medians of rounds in turns.
 async fn race(pushes: usize, rounds: usize, only: Option<&str>) -> [Took; 3] {
     let runs = |name: &str| only.is_none_or(|only| only == name);
+    // As in the node, what happens is counted.
+    tokio::spawn(Exporter::install().expect("nobody counts yet").upkeep());
     let credentials = Credentials::generate();
     let tls = Arc::new(credentials.authority.server_config(&["localhost"], &[ALPN_H2]));
     let ledger = Arc::new(Ledger::new(Duration::from_secs(3)));

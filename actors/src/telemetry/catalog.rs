@@ -28,16 +28,16 @@ pub fn recorder_is_final() {
 /// A metric's series, one for each combination of its labels.
 pub struct Series<T, const N: usize>([OnceLock<T>; N]);
 
-impl<T: Clone, const N: usize> Series<T, N> {
+impl<T, const N: usize> Series<T, N> {
     /// None was looked up yet.
     #[must_use]
     pub const fn empty() -> Self {
         Self([const { OnceLock::new() }; N])
     }
 
-    /// The series at this place, looked up if need be.
-    pub fn at(&self, place: usize, look_up: impl FnOnce() -> T) -> T {
-        if FINAL.load(Ordering::Acquire) { self.0[place].get_or_init(look_up).clone() } else { look_up() }
+    /// Takes the series at this place, looked up if need be.
+    pub fn with<R>(&self, place: usize, look_up: impl FnOnce() -> T, take: impl FnOnce(&T) -> R) -> R {
+        if FINAL.load(Ordering::Acquire) { take(self.0[place].get_or_init(look_up)) } else { take(&look_up()) }
     }
 }
 
@@ -151,36 +151,37 @@ macro_rules! catalog {
     (@kind histogram $buckets:ident) => {
         $crate::telemetry::catalog::Kind::Histogram { buckets: $crate::telemetry::catalog::Buckets::$buckets }
     };
-    (@series $kind:ident $handle:ident [$($label:ident : $type:ty),*] $metric:literal) => {{
+    (@series $kind:ident $handle:ident [$($label:ident : $type:ty),*] $metric:literal, $take:expr) => {{
         const ALL: usize = 1 $(* <$type as $crate::telemetry::catalog::Label>::VALUES.len())*;
         static SERIES: $crate::telemetry::catalog::Series<::metrics::$handle, ALL> = $crate::telemetry::catalog::Series::empty();
         let place = 0_usize;
         $(let place = place * <$type as $crate::telemetry::catalog::Label>::VALUES.len() + $crate::telemetry::catalog::Label::place($label);)*
-        SERIES.at(place, || ::metrics::$kind!($metric $(, stringify!($label) => <$type as $crate::telemetry::catalog::Label>::value($label))*))
+        let look_up = || ::metrics::$kind!($metric $(, stringify!($label) => <$type as $crate::telemetry::catalog::Label>::value($label))*);
+        SERIES.with(place, look_up, $take)
     }};
     (@record counter $name:ident [$($label:ident : $type:ty),*] $metric:literal [$($doc:expr)*]) => {
         $(#[doc = $doc])*
         pub fn $name($($label: $type,)* by: u64) {
-            $crate::catalog!(@series counter Counter [$($label : $type),*] $metric).increment(by);
+            $crate::catalog!(@series counter Counter [$($label : $type),*] $metric, |series| series.increment(by));
         }
     };
     (@record gauge $name:ident [$($label:ident : $type:ty),*] $metric:literal [$($doc:expr)*]) => {
         $(#[doc = $doc])*
         pub fn $name($($label: $type,)* value: f64) {
-            $crate::catalog!(@series gauge Gauge [$($label : $type),*] $metric).set(value);
+            $crate::catalog!(@series gauge Gauge [$($label : $type),*] $metric, |series| series.set(value));
         }
     };
     (@record level $name:ident [$($label:ident : $type:ty),*] $metric:literal [$($doc:expr)*]) => {
         $(#[doc = $doc])*
         #[must_use = "counted only while it lives"]
         pub fn $name($($label: $type),*) -> $crate::telemetry::catalog::Level {
-            $crate::telemetry::catalog::Level::raise($crate::catalog!(@series gauge Gauge [$($label : $type),*] $metric))
+            $crate::catalog!(@series gauge Gauge [$($label : $type),*] $metric, |series| $crate::telemetry::catalog::Level::raise(series.clone()))
         }
     };
     (@record histogram $name:ident [$($label:ident : $type:ty),*] $metric:literal [$($doc:expr)*]) => {
         $(#[doc = $doc])*
         pub fn $name($($label: $type,)* value: f64) {
-            $crate::catalog!(@series histogram Histogram [$($label : $type),*] $metric).record(value);
+            $crate::catalog!(@series histogram Histogram [$($label : $type),*] $metric, |series| series.record(value));
         }
     };
 }
