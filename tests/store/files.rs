@@ -49,7 +49,7 @@ async fn an_older_schema_is_refused_where_it_may_not_be_migrated() {
     let path = folder.path().join("postrider.db");
     refused(&path, Options { migrate: false, ..options() }, "`migrate` command").await;
     let store = open(&path).await;
-    assert_eq!(store.schema_version().await.unwrap(), 2);
+    assert_eq!(store.schema_version().await.unwrap(), 3);
     assert_eq!(store.migrate().await.unwrap(), 0, "it is up to date");
     SqliteStore::open(&path, Options { migrate: false, ..options() }).await.unwrap();
 }
@@ -125,7 +125,7 @@ async fn a_full_disk_is_said_to_be_full_and_loses_nothing() {
     let path = folder.path().join("postrider.db");
     open(&path).await.close().await;
     let pages = u32::try_from(std::fs::metadata(&path).unwrap().len() / 4096).unwrap();
-    let full = Full { path: path.clone(), pages: pages + 40 };
+    let full = Full { path: path.clone(), pages: pages + 30 };
     let world = World::new(&full).await;
     let mut seq = 0;
     let error = loop {
