@@ -106,6 +106,7 @@ impl Context {
     pub fn judge(&self, channel: &Channel, token: &PushToken, now: Monotonic, verdict: Verdict) -> Verdict {
         let (judgement, alarmed) = {
             let mut breakers = self.breakers();
+            // The channel is cloned only for its first verdict.
             if !breakers.contains_key(channel) {
                 breakers.insert(channel.clone(), Breaker::default());
             }
