@@ -23,6 +23,7 @@ fn the_development_configuration_has_no_mistake_once_the_simulators_made_their_f
     let ports = Ports::DEVELOPMENT;
     let account = credentials.fcm_account_json(&format!("https://localhost:{}/token", ports.fcm));
     std::fs::write("dev/fcm.json", account).expect("the folder can be written");
+    std::fs::set_permissions("dev/fcm.json", std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("it is ours");
     let config = Config::parse(&text, Overrides::default()).unwrap_or_else(|error| panic!("{error}"));
 
     let tenant = &config.tenant["example"];

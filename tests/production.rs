@@ -1,7 +1,8 @@
-//! The example of a production configuration has no mistake once its files are there.
+//! The example of a production configuration has no mistake once its files are there and its names are a company's own.
 
 mod node;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use node::process::run;
@@ -9,6 +10,16 @@ use postrider_loadtest::credentials::Credentials;
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/production.example.toml");
 const PLACE: &str = "/etc/postrider/";
+
+/// What a company puts in the place of the example's names.
+const OWN: [(&str, &str); 6] = [
+    ("example.com", "corp.net"),
+    ("EXAMPLE\\", "CORP\\"),
+    ("com.example.mail", "net.corp.mail"),
+    ("ABCDE12345", "TEAM567890"),
+    ("ABC123DEFG", "KEY4567890"),
+    ("\"example\"", "\"corp\""),
+];
 
 /// Every file that the example names.
 fn files(text: &str) -> Vec<String> {
@@ -24,9 +35,22 @@ fn check(folder: &Path) -> (Option<i32>, String) {
 
 #[test]
 fn the_production_example_names_what_is_missing_and_has_no_mistake_once_it_is_there() {
-    let text = std::fs::read_to_string(EXAMPLE).expect("the file is there");
+    let mut text = std::fs::read_to_string(EXAMPLE).expect("the file is there").replace("tenant.example", "tenant.corp");
     let folder = tempfile::tempdir().expect("a folder");
     let here = format!("{}/", folder.path().display());
+    std::fs::write(folder.path().join("postrider.toml"), text.replace(PLACE, &here)).expect("the folder can be written");
+
+    let (code, untouched) = check(folder.path());
+    assert_eq!(code, Some(2), "{untouched}");
+    for (from, to) in OWN {
+        assert!(text.contains(from), "{from} is not in the example");
+        // An operator who forgets one of them is told where.
+        assert!(
+            from == "\"example\"" || untouched.lines().any(|line| line.contains("is a placeholder") && line.contains(from)),
+            "{from}\n{untouched}"
+        );
+        text = text.replace(from, to);
+    }
     std::fs::write(folder.path().join("postrider.toml"), text.replace(PLACE, &here)).expect("the folder can be written");
 
     let files = files(&text);
@@ -50,7 +74,14 @@ fn the_production_example_names_what_is_missing_and_has_no_mistake_once_it_is_th
             _ => "hush".to_owned(),
         };
         std::fs::write(folder.path().join(file), text).expect("the folder can be written");
+        std::fs::set_permissions(folder.path().join(file), std::fs::Permissions::from_mode(0o600)).expect("it is ours");
     }
     let (code, said) = check(folder.path());
     assert_eq!(code, Some(0), "{said}");
+
+    // One that others can read is named, with its line and what to type.
+    let key = folder.path().join("tls/key.pem");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).expect("it is ours");
+    let (code, said) = check(folder.path());
+    assert!(code == Some(2) && said.contains("api.tls.key: ") && said.contains(&format!("chmod 600 {}", key.display())), "{said}");
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::ConfigArgs;
 use super::exit::Exit;
 use super::output::{self, OutputArgs};
-use crate::config::Config;
+use crate::config::{Config, Place, Problem};
 
 /// The command's arguments.
 #[derive(Debug, clap::Args)]
@@ -31,10 +31,21 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             Ok(Exit::Done)
         }
         Err(error) if args.output.json => {
-            let mistakes: Vec<_> = error.problems.iter().map(|problem| json!({ "key": problem.key, "text": problem.text })).collect();
+            let mistakes: Vec<_> = error.problems.iter().map(mistake).collect();
             output::json(&json!({ "file": args.config.config, "mistakes": mistakes }));
             Ok(Exit::Usage)
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// A mistake for programs: `line` or `variable` says where it was made.
+fn mistake(problem: &Problem) -> serde_json::Value {
+    let mut mistake = json!({ "key": problem.key, "text": problem.text });
+    match &problem.place {
+        Some(Place::Line(line)) => mistake["line"] = (*line).into(),
+        Some(Place::Variable(name)) => mistake["variable"] = name.as_str().into(),
+        None => {}
+    }
+    mistake
 }

@@ -133,7 +133,7 @@ impl Api {
         }
         if let Some(tls) = &self.tls {
             problems.file("api.tls.certificate", &tls.certificate);
-            problems.file("api.tls.key", &tls.key);
+            problems.secret_file("api.tls.key", &tls.key);
         }
         if self.jwks_stale < self.jwks_keep {
             problems.add("api.jwks_stale", "must not be shorter than api.jwks_keep");

@@ -16,12 +16,15 @@ pub mod api;
 pub mod autodiscover;
 pub mod core;
 pub mod database_url;
+pub mod document;
 pub mod duration;
 pub mod ews;
 pub mod http;
 pub mod node;
 pub mod overrides;
+pub mod placeholders;
 pub mod placement;
+pub mod problems;
 pub mod push;
 pub mod reference;
 pub mod secret;
@@ -33,41 +36,13 @@ pub mod tenants;
 pub mod values;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use document::Document;
 use overrides::Overrides;
+pub use problems::{ConfigError, Place, Problem, Problems};
 use section::section;
 use setting::{Context, Setting};
-
-/// One mistake: where and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The key, e.g. `ews.window`.
-    pub key: String,
-    /// What is wrong and what would be right.
-    pub text: String,
-}
-
-/// Collects mistakes while the parts of the configuration are checked.
-#[derive(Debug, Default)]
-pub struct Problems(pub Vec<Problem>);
-
-impl Problems {
-    /// Notes a mistake at a key.
-    pub fn add(&mut self, key: impl Into<String>, text: impl Into<String>) {
-        self.0.push(Problem { key: key.into(), text: text.into() });
-    }
-
-    /// Notes a mistake unless the file can be opened for reading.
-    pub fn file(&mut self, key: impl Into<String>, path: &Path) {
-        match std::fs::File::open(path).and_then(|file| file.metadata()) {
-            Ok(metadata) if metadata.is_dir() => self.add(key, format!("{} is a folder; name a file", path.display())),
-            Ok(_) => {}
-            Err(error) => self.add(key, format!("{}: cannot be read ({error})", path.display())),
-        }
-    }
-}
 
 section! {
     /// Everything that a node is told. Relative paths begin at the folder the program is started in.
@@ -97,31 +72,6 @@ section! {
     }
 }
 
-/// A configuration that cannot be used: every mistake that was found.
-#[derive(Debug, thiserror::Error)]
-pub struct ConfigError {
-    /// The file, if there was one.
-    pub file: Option<PathBuf>,
-    /// The mistakes, never empty.
-    pub problems: Vec<Problem>,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let file = self.file.as_ref().map_or_else(|| "configuration".into(), |file| file.display().to_string());
-        let count = self.problems.len();
-        write!(f, "{file}: {count} mistake{}", if count == 1 { "" } else { "s" })?;
-        for Problem { key, text } in &self.problems {
-            if key.is_empty() {
-                write!(f, "\n  {text}")?;
-            } else {
-                write!(f, "\n  {key}: {text}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
 impl Config {
     /// Reads a file and the environment's overrides.
     ///
@@ -131,6 +81,7 @@ impl Config {
         let text = std::fs::read_to_string(file).map_err(|error| ConfigError {
             file: Some(file.to_owned()),
             problems: vec![Problem {
+                place: None,
                 key: String::new(),
                 text: format!("cannot be read ({error}); name the configuration with --config; config/default.toml shows every key"),
             }],
@@ -139,77 +90,66 @@ impl Config {
             .map_err(|error| ConfigError { file: Some(file.to_owned()), ..error })
     }
 
-    /// Reads the text of a configuration and checks it as a whole.
+    /// Reads the text of a configuration and checks it as a whole. A value that cannot be read is told and another one put in its place, so that it hides no other mistake.
     ///
     /// # Errors
-    /// All mistakes at once.
+    /// All mistakes at once, in the order of the file.
     pub fn parse(text: &str, overrides: Overrides) -> Result<Self, ConfigError> {
-        let mut problems = Problems::default();
-        let mut unused = overrides.clone();
-        let config = read::<Self>(text, &mut unused, &mut problems);
+        let document = Document::read(text);
+        let (mut problems, mut replaced, mut unused) = (Problems::default(), Vec::new(), overrides.clone());
+        let mut context = Context { problems: &mut problems, overrides: &mut unused, replaced: &mut replaced };
+        let config = Self::read(toml::Value::Table(document.table.clone()), "", &mut context);
+        if let Some(config) = &config {
+            let mut found = Problems::default();
+            config.check(&replaced, &mut found);
+            placeholders::check(&document.table, &mut found);
+            problems.take_over(found, &replaced);
+        }
+        problems.locate(&document.lines, &overrides, !document.broken.is_empty());
         unused.refuse_rest(&mut problems);
-        if let Ok(table) = text.parse::<toml::Table>() {
-            check(&Parts { table, overrides }, &mut problems);
+        for (line, message) in &document.broken {
+            problems.0.push(Problem {
+                place: Some(Place::Line(*line)),
+                key: String::new(),
+                text: format!("line {line} is not TOML: {}", explained(message)),
+            });
         }
         match config {
             Some(config) if problems.0.is_empty() => Ok(config),
-            _ => Err(ConfigError { file: None, problems: problems.0 }),
+            _ => Err(ConfigError { file: None, problems: problems.in_order() }),
+        }
+    }
+
+    /// What no single key can say.
+    fn check(&self, replaced: &[String], problems: &mut Problems) {
+        self.node.check(problems);
+        self.core.check(problems);
+        self.placement.check(problems);
+        self.push.check(|name| self.tenant.contains_key(name) || replaced.contains(&format!("tenant.{name}")), problems);
+        self.api.check(problems);
+        self.http.check(problems);
+        self.store.check(problems);
+        self.ews.check(problems);
+        self.autodiscover.check(problems);
+        for (name, tenant) in &self.tenant {
+            tenant.check(&format!("tenant.{name}"), name, problems);
+        }
+        tenants::check_identities(&self.tenant, problems);
+        tenants::check_domains(&self.tenant, problems);
+        if self.tenant.is_empty() && !replaced.iter().any(|key| key == "tenant" || key.starts_with("tenant.")) {
+            problems.add("tenant", "no company is served: add a [tenant.NAME] table");
         }
     }
 }
 
-/// What no single key can say: every section that can be read is checked, whatever the others look like.
-fn check(parts: &Parts, problems: &mut Problems) {
-    let tenants: BTreeMap<String, tenants::Tenant> =
-        parts.names("tenant").into_iter().filter_map(|name| Some((name.clone(), parts.named("tenant", &name)?))).collect();
-    parts.section("node", |node: node::Node| node.check(problems));
-    parts.section("core", |core: core::Core| core.check(problems));
-    parts.section("placement", |placement: placement::Placement| placement.check(problems));
-    parts.section("push", |push: push::Push| push.check(|name| parts.names("tenant").iter().any(|tenant| tenant == name), problems));
-    parts.section("api", |api: api::Api| api.check(problems));
-    parts.section("http", |http: http::Http| http.check(problems));
-    parts.section("store", |store: store::Store| store.check(problems));
-    parts.section("ews", |ews: ews::Ews| ews.check(problems));
-    parts.section("autodiscover", |autodiscover: autodiscover::Autodiscover| autodiscover.check(problems));
-    for (name, tenant) in &tenants {
-        tenant.check(&format!("tenant.{name}"), name, problems);
-    }
-    tenants::check_identities(&tenants, problems);
-    if parts.names("tenant").is_empty() {
-        problems.add("tenant", "no company is served: add a [tenant.NAME] table");
-    }
-}
-
-/// The sections one by one, so that a mistake in one does not hide those of another. Mistakes of reading are noted elsewhere.
-struct Parts {
-    table: toml::Table,
-    overrides: Overrides,
-}
-
-impl Parts {
-    /// Hands a section over if it can be read.
-    fn section<T: Setting>(&self, key: &str, check: impl FnOnce(T)) {
-        if let Some(section) = self.read(self.table.get(key), key) {
-            check(section);
-        }
-    }
-
-    /// The names below a section of named tables.
-    fn names(&self, key: &str) -> Vec<String> {
-        self.table.get(key).and_then(toml::Value::as_table).map(|table| table.keys().cloned().collect()).unwrap_or_default()
-    }
-
-    /// One named table, if it can be read.
-    fn named<T: Setting>(&self, key: &str, name: &str) -> Option<T> {
-        self.read(self.table.get(key)?.get(name), &format!("{key}.{name}"))
-    }
-
-    fn read<T: Setting>(&self, value: Option<&toml::Value>, at: &str) -> Option<T> {
-        let (mut noted, mut overrides) = (Problems::default(), self.overrides.clone());
-        let value = value.cloned().unwrap_or_else(|| toml::Value::Table(toml::Table::new()));
-        let section = T::read(value, at, &mut Context { problems: &mut noted, overrides: &mut overrides });
-        section.filter(|_| noted.0.is_empty())
-    }
+/// What a message of the parser means here.
+fn explained(message: &str) -> String {
+    let hint = if message.contains("escape") {
+        "; between double quotes a backslash begins an escape: write 'DOMAIN\\user', between single quotes"
+    } else {
+        ""
+    };
+    format!("{message}{hint}")
 }
 
 /// Reads one section from TOML, without the environment: for tests of a component.
@@ -217,21 +157,18 @@ impl Parts {
 /// # Errors
 /// All mistakes at once; `check` of the component is not called.
 pub fn from_toml<T: Setting>(text: &str) -> Result<T, ConfigError> {
+    let document = Document::read(text);
     let mut problems = Problems::default();
-    read::<T>(text, &mut Overrides::default(), &mut problems).ok_or(ConfigError { file: None, problems: problems.0 })
-}
-
-fn read<T: Setting>(text: &str, overrides: &mut Overrides, problems: &mut Problems) -> Option<T> {
-    match text.parse::<toml::Table>() {
-        Ok(table) => T::read(toml::Value::Table(table), "", &mut Context { problems, overrides }),
-        Err(error) => {
-            // The parser quotes the line, which may hold a secret in the wrong place: only where and what is told.
-            let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-            problems.add("", format!("line {line} is not TOML: {}", error.message()));
-            None
-        }
+    let mut context = Context { problems: &mut problems, overrides: &mut Overrides::default(), replaced: &mut Vec::new() };
+    let section = T::read(toml::Value::Table(document.table), "", &mut context);
+    problems.locate(&document.lines, &Overrides::default(), false);
+    for (line, message) in document.broken {
+        problems.add("", format!("line {line} is not TOML: {message}"));
     }
+    section.filter(|_| problems.0.is_empty()).ok_or(ConfigError { file: None, problems: problems.0 })
 }
 
 #[cfg(test)]
 mod tests;
+#[cfg(all(test, unix))]
+mod tests_mistakes;

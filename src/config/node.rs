@@ -36,6 +36,17 @@ pub fn is_feature(text: &str) -> bool {
     !text.is_empty() && text.len() <= FEATURE_MAX && text.chars().all(well_formed)
 }
 
+/// Whether a text is the address of a server, without a path.
+fn is_server(text: &str) -> bool {
+    reqwest::Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.host_str().is_some()
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.username().is_empty()
+    })
+}
+
 impl Node {
     /// Everything that the node can do, names separated by commas.
     #[must_use]
@@ -48,6 +59,9 @@ impl Node {
     pub fn check(&self, problems: &mut Problems) {
         if self.name.is_empty() || self.name.len() > 64 || self.name.chars().any(|c| c.is_control() || c.is_whitespace()) {
             problems.add("node.name", "takes 1 to 64 characters without spaces");
+        }
+        if !self.addr.is_empty() && !is_server(&self.addr) {
+            problems.add("node.addr", "takes http://HOST:PORT or https://HOST:PORT, where the other nodes reach this one; or leave it out");
         }
         if self.features.iter().any(|name| !is_feature(name)) {
             problems.add("node.features", "takes names of small letters, digits and hyphens, at most 32 characters each");

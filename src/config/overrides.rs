@@ -38,6 +38,12 @@ impl Overrides {
         self.by_path.range(prefix.clone()..).next().is_some_and(|(path, _)| path.starts_with(&prefix))
     }
 
+    /// The variable that overrides a key.
+    #[must_use]
+    pub fn variable(&self, path: &str) -> Option<String> {
+        self.by_path.get(&path.to_lowercase()).map(|(name, _)| name.clone())
+    }
+
     /// What is left names no key: mistakes.
     pub fn refuse_rest(self, problems: &mut Problems) {
         for (path, (name, _)) in self.by_path {

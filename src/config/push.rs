@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Problems;
 use super::secret::SecretSource;
 use super::section::section;
-use super::tenants::https;
+use super::tenants::https_without_path;
 
 section! {
     /// Each app of each tenant needs its credential; without it a device of that app cannot register.
@@ -85,19 +85,23 @@ impl Push {
         let tenants = tenants.chain(self.fcm.iter().enumerate().map(|(n, fcm)| (format!("push.fcm[{n}]"), &fcm.tenant)));
         for (at, tenant) in tenants {
             if !is_tenant(tenant) {
-                problems.add(format!("{at}.tenant"), format!("\"{tenant}\" is no tenant: there is no [tenant.{tenant}]"));
+                problems.add(
+                    format!("{at}.tenant"),
+                    format!("\"{tenant}\" is no tenant: there is no [tenant.{tenant}]; name one that there is"),
+                );
             }
         }
         for (n, apns) in self.apns.iter().enumerate() {
             apns.check(&format!("push.apns[{n}]"), problems);
             if self.apns[..n].iter().any(|other| (&other.tenant, &other.app) == (&apns.tenant, &apns.app)) {
-                problems.add(format!("push.apns[{n}]"), format!("is a second credential for app {} of tenant {}", apns.app, apns.tenant));
+                problems
+                    .add(format!("push.apns[{n}].app"), format!("is a second credential for app {} of tenant {}", apns.app, apns.tenant));
             }
         }
         for (n, fcm) in self.fcm.iter().enumerate() {
             fcm.check(&format!("push.fcm[{n}]"), problems);
             if self.fcm[..n].iter().any(|other| (&other.tenant, &other.app) == (&fcm.tenant, &fcm.app)) {
-                problems.add(format!("push.fcm[{n}]"), format!("is a second credential for app {} of tenant {}", fcm.app, fcm.tenant));
+                problems.add(format!("push.fcm[{n}].app"), format!("is a second credential for app {} of tenant {}", fcm.app, fcm.tenant));
             }
         }
     }
@@ -114,18 +118,19 @@ impl Apns {
                 problems.add(format!("{at}.{key}"), format!("\"{id}\" is not such an id: it has 10 letters and digits"));
             }
         }
-        https(&self.url, &format!("{at}.url"), problems);
-        https(&self.sandbox_url, &format!("{at}.sandbox_url"), problems);
+        https_without_path(&self.url, &format!("{at}.url"), problems);
+        https_without_path(&self.sandbox_url, &format!("{at}.sandbox_url"), problems);
         for path in &self.roots {
             problems.file(format!("{at}.roots"), path);
         }
+        problems.secret(&format!("{at}.key"), &self.key);
         match self.key.read() {
             Ok(key) => {
                 if let Err(error) = crate::apns::key_problem(&key) {
                     problems.add(format!("{at}.key"), error);
                 }
             }
-            Err(error) => problems.add(format!("{at}.key"), error),
+            Err(_) => {}
         }
     }
 }
@@ -133,20 +138,21 @@ impl Apns {
 impl Fcm {
     fn check(&self, at: &str, problems: &mut Problems) {
         app(&self.app, &format!("{at}.app"), problems);
-        https(&self.url, &format!("{at}.url"), problems);
+        https_without_path(&self.url, &format!("{at}.url"), problems);
         for path in &self.roots {
             problems.file(format!("{at}.roots"), path);
         }
         if self.token_hosts.is_empty() {
             problems.add(format!("{at}.token_hosts"), "names no host: no token could be fetched");
         }
+        problems.secret(&format!("{at}.service_account"), &self.service_account);
         match self.service_account.read() {
             Ok(account) => {
                 if let Err(error) = crate::fcm::service_account_problem(&account, self) {
                     problems.add(format!("{at}.service_account"), error);
                 }
             }
-            Err(error) => problems.add(format!("{at}.service_account"), error),
+            Err(_) => {}
         }
     }
 }
@@ -198,7 +204,7 @@ mod tests {
             "push.apns[0].key",
             "push.fcm[0].service_account",
             "push.fcm[1].service_account",
-            "push.fcm[1]",
+            "push.fcm[1].app",
         ];
         assert_eq!(found.iter().map(|line| line.split(": ").next().unwrap()).collect::<Vec<_>>(), keys, "{found:#?}");
     }

@@ -22,7 +22,8 @@ pub fn markdown() -> String {
     let mut out = format!(
         "<!-- {WRITTEN_BY} -->\n\n# Configuration\n\nOne TOML file, `postrider.toml` unless `--config` names another. `postrider check-config` reports all mistakes at once and opens nothing.\n\n\
          A value outside lists can be overridden by the environment: `POSTRIDER_` and the path in capitals with `__` for each dot, e.g. `POSTRIDER_CORE__WINDOW=5s`.\n\n\
-         Secrets never stand in the file: `{{ file = \"PATH\" }}` names a file that holds nothing else, `{{ env = \"NAME\" }}` an environment variable.\n\n\
+         Secrets never stand in the file: `{{ file = \"PATH\" }}` names a file that holds nothing else, `{{ env = \"NAME\" }}` an environment variable.\n\
+         The file must be readable for the service alone: `chmod 600`, owned by the service's user; or owned by root and readable for one group (`chmod 640`).\n\n\
          Durations carry a unit (`ms`, `s`, `m` for minutes, `h`, `d`), sizes too (`KiB`, `MiB`, `GiB`).\n"
     );
     let root = Config::nested().unwrap_or_else(|| unreachable!("the configuration is a section"));

@@ -41,6 +41,15 @@ impl fmt::Debug for Secret {
 }
 
 impl SecretSource {
+    /// Where it is, for messages.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Env(name) => format!("environment variable {name}"),
+        }
+    }
+
     /// Reads the secret.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! Declares a section of the configuration: its keys, their meaning, defaults and ranges, in one place.
 
-use super::setting::{Context, Setting};
+use super::Problems;
+use super::overrides::Overrides;
+use super::setting::{Context, Field, Setting, Shape};
 
 /// Declares a struct that is a section of the configuration.
 ///
@@ -58,14 +60,21 @@ macro_rules! section {
                     let path = $crate::config::section::path(at, stringify!($field));
                     let default: Option<$type> = $crate::config::section::first![$( Some($default), )? None];
                     let $field: Option<$type> = $crate::config::section::field(&mut table, stringify!($field), &path, default, context);
-                    $( let $field = $field.and_then(|value| $crate::config::setting::within(value, &($range), &path, context.problems)); )?
+                    let _spare = || -> Option<$type> {
+                        $crate::config::section::first![$( Some($default), )? <$type as $crate::config::setting::Setting>::stand_in()]
+                    };
+                    $( let $field = $field.and_then(|value| $crate::config::setting::within(value, &($range), &path, context)).or_else(_spare); )?
                 )*
-                $crate::config::section::refuse_rest(table, at, &[$(stringify!($field)),*], context);
+                $crate::config::section::refuse_rest::<Self>(table, at, &[$(stringify!($field)),*], context);
                 Some(Self { $($field: $field?,)* })
             }
 
             fn absent(at: &str, context: &mut $crate::config::setting::Context<'_>) -> Option<Self> {
                 Self::read(toml::Value::Table(toml::Table::new()), at, context)
+            }
+
+            fn stand_in() -> Option<Self> {
+                $crate::config::section::stand_in()
             }
 
             fn nested() -> Option<$crate::config::setting::Nested> {
@@ -127,6 +136,9 @@ macro_rules! choice {
             fn kind() -> String {
                 format!("one of {}", [$(concat!("\"", $word, "\"")),*].join(", "))
             }
+            fn stand_in() -> Option<Self> {
+                [$(Self::$variant),*].into_iter().next()
+            }
             fn show(&self) -> String {
                 format!("\"{}\"", self.as_str())
             }
@@ -173,29 +185,71 @@ pub fn path(at: &str, key: &str) -> String {
 pub fn table(value: toml::Value, at: &str, context: &mut Context<'_>) -> Option<toml::Table> {
     match value {
         toml::Value::Table(table) => Some(table),
+        toml::Value::Array(mut items) if items.len() == 1 && items[0].is_table() => {
+            context.problems.add(at, format!("is one table and no list of tables: write [{at}], in single brackets"));
+            table(items.remove(0), at, context)
+        }
+        toml::Value::Array(items) if items.iter().any(toml::Value::is_table) => {
+            context.problems.add(
+                at,
+                format!("is one table and no list of tables: keep one of the {}, and write [{at}], in single brackets", items.len()),
+            );
+            None
+        }
         other => {
-            context.problems.add(at, format!("is a table with keys of its own, not a value of type {}", other.type_str()));
+            context.problems.add(
+                at,
+                format!(
+                    "is a table with keys of its own, not a value of type {}: write it as [{at}] with its keys below",
+                    other.type_str()
+                ),
+            );
             None
         }
     }
 }
 
-/// Reads one key: from the environment, else from the file, else its default.
+/// Reads one key: from the environment, else from the file, else its default. What cannot be read is noted, and its default or another value takes its place.
 #[must_use]
 pub fn field<T: Setting>(table: &mut toml::Table, key: &str, path: &str, default: Option<T>, context: &mut Context<'_>) -> Option<T> {
     let given = table.remove(key);
-    if let Some(text) = context.overrides.take(path) {
-        return from_text(&text, path, context);
-    }
-    match given {
-        Some(value) => T::read(value, path, context),
-        None if T::nested().is_some() && context.overrides.below(path) => T::read(toml::Value::Table(toml::Table::new()), path, context),
-        None => default.or_else(|| T::absent(path, context)),
-    }
+    let may_be_empty = default.as_ref().is_some_and(|default| default.show() == "\"\"");
+    let read = if let Some(text) = context.overrides.take(path) {
+        from_text(&text, path, may_be_empty, context)
+    } else {
+        match given {
+            Some(toml::Value::String(text)) if text.trim().is_empty() && !may_be_empty => {
+                let otherwise = if default.is_some() || T::when_absent().is_some() { "; or leave the key out" } else { "" };
+                context.problems.add(path, format!("is empty: set it to {}{otherwise}", T::kind()));
+                None
+            }
+            Some(value) => T::read(value, path, context),
+            None if T::nested().is_some() && context.overrides.below(path) => {
+                T::read(toml::Value::Table(toml::Table::new()), path, context)
+            }
+            None if default.is_some() => return default,
+            None => T::absent(path, context),
+        }
+    };
+    read.or_else(|| {
+        context.replaced.push(path.to_owned());
+        default.or_else(T::stand_in)
+    })
+}
+
+/// A section of which nothing could be read: each key has its default, or a value that stands in its place.
+#[must_use]
+pub fn stand_in<T: Setting>() -> Option<T> {
+    let mut context = Context { problems: &mut Problems::default(), overrides: &mut Overrides::default(), replaced: &mut Vec::new() };
+    T::read(toml::Value::Table(toml::Table::new()), "", &mut context)
 }
 
 /// Reads a value from the environment: as text if the key takes text, else as TOML.
-fn from_text<T: Setting>(text: &str, path: &str, context: &mut Context<'_>) -> Option<T> {
+fn from_text<T: Setting>(text: &str, path: &str, may_be_empty: bool, context: &mut Context<'_>) -> Option<T> {
+    if text.trim().is_empty() && !may_be_empty {
+        context.problems.add(path, format!("is empty (from the environment): set it to {}, or unset the variable", T::kind()));
+        return None;
+    }
     let as_text = T::parse(&toml::Value::String(text.to_owned()));
     let parsed = match (as_text, text.parse::<toml::Value>()) {
         (Ok(value), _) => Ok(value),
@@ -206,8 +260,16 @@ fn from_text<T: Setting>(text: &str, path: &str, context: &mut Context<'_>) -> O
 }
 
 /// Keys that nobody reads are mistakes; the nearest known key is named.
-pub fn refuse_rest(table: toml::Table, at: &str, known: &[&str], context: &mut Context<'_>) {
+pub fn refuse_rest<T: Setting>(table: toml::Table, at: &str, known: &[&str], context: &mut Context<'_>) {
     for (key, _) in table {
+        let fields = T::nested().map(|nested| nested.fields).unwrap_or_default();
+        let holds = |field: &&Field| {
+            field.below.as_ref().is_some_and(|below| below.shape == Shape::Table && below.fields.iter().any(|field| field.key == key))
+        };
+        if let Some(below) = fields.iter().find(holds) {
+            context.problems.add(path(at, &key), format!("is not a key here: it belongs below, to [{}]", path(at, below.key)));
+            continue;
+        }
         let nearest =
             known.iter().map(|known| (distance(&key, known), known)).min().filter(|(distance, known)| *distance <= 2.max(known.len() / 3));
         let hint = match nearest {

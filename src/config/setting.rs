@@ -2,16 +2,17 @@
 
 use std::fmt;
 
-use super::Problems;
 use super::overrides::Overrides;
 pub use super::values::Bytes;
 
 /// What reading needs besides the value: where mistakes go and what the environment overrides.
 pub struct Context<'a> {
     /// Mistakes found so far.
-    pub problems: &'a mut Problems,
+    pub problems: &'a mut super::Problems,
     /// Overrides from the environment.
     pub overrides: &'a mut Overrides,
+    /// Keys whose value could not be read, so that another one stands in its place: what is said about such a key beside that is no mistake of its own.
+    pub replaced: &'a mut Vec<String>,
 }
 
 /// One key of a section, for the reference.
@@ -92,6 +93,12 @@ pub trait Setting: Sized {
         None
     }
 
+    /// A harmless value for a key that has no default and cannot be read, so that the rest of its section is checked all the same.
+    #[must_use]
+    fn stand_in() -> Option<Self> {
+        None
+    }
+
     /// What is below it, if it is a table.
     #[must_use]
     fn nested() -> Option<Nested> {
@@ -121,11 +128,12 @@ pub(super) fn within<T: Setting + PartialOrd>(
     value: T,
     range: &std::ops::RangeInclusive<T>,
     at: &str,
-    problems: &mut Problems,
+    context: &mut Context<'_>,
 ) -> Option<T> {
     if range.contains(&value) {
         return Some(value);
     }
-    problems.add(at, format!("{} is out of range: take {} to {}", value.show(), range.start().show(), range.end().show()));
+    context.problems.add(at, format!("{} is out of range: take {} to {}", value.show(), range.start().show(), range.end().show()));
+    context.replaced.push(at.to_owned());
     None
 }

@@ -47,14 +47,17 @@ impl Store {
 
     fn check_server(&self, url: &PostgresUrl, problems: &mut Problems) {
         let (certificate, key) = url.ssl_client.as_ref().map(|(certificate, key)| (certificate, key)).unzip();
-        for path in [url.ssl_roots.as_ref(), certificate, key].into_iter().flatten() {
+        for path in [url.ssl_roots.as_ref(), certificate].into_iter().flatten() {
             problems.file("store.url", path);
+        }
+        if let Some(key) = key {
+            problems.secret_file("store.url", key);
         }
         if url.password.is_some() && self.password.is_some() {
             problems.add("store.password", "store.url holds a password, too: leave one of them out");
         }
-        if let Some(Err(text)) = self.password.as_ref().map(SecretSource::read) {
-            problems.add("store.password", text);
+        if let Some(password) = &self.password {
+            problems.secret("store.password", password);
         }
     }
 }

@@ -91,9 +91,25 @@ pub fn check_identities(tenants: &BTreeMap<String, Tenant>, problems: &mut Probl
         let Some(identity) = &tenant.identity else { continue };
         if let Some(other) = seen.insert((&identity.issuer, &identity.audience), name) {
             problems.add(
-                format!("tenant.{name}.identity"),
+                format!("tenant.{name}.identity.audience"),
                 format!("has the issuer and audience of tenant.{other}: a token would not say for which of the two it is; give them different audiences"),
             );
+        }
+    }
+}
+
+/// Notes domains that two companies claim: whose mailbox an address is would be a matter of chance.
+pub fn check_domains(tenants: &BTreeMap<String, Tenant>, problems: &mut Problems) {
+    let mut seen: BTreeMap<String, &String> = BTreeMap::new();
+    for (name, tenant) in tenants {
+        for (n, domain) in tenant.allowed_domains.iter().enumerate() {
+            match seen.insert(domain.to_lowercase(), name) {
+                Some(other) if other != name => problems.add(
+                    format!("tenant.{name}.allowed_domains[{n}]"),
+                    format!("{domain} is a domain of tenant.{other}, too: a domain belongs to one company; take it out of one of them"),
+                ),
+                _ => {}
+            }
         }
     }
 }
@@ -107,9 +123,10 @@ impl Tenant {
         if self.allowed_domains.is_empty() {
             problems.add(format!("{at}.allowed_domains"), "names no domain: nothing could be watched; take e.g. [\"example.com\"]");
         }
-        for domain in &self.allowed_domains {
+        for (n, domain) in self.allowed_domains.iter().enumerate() {
             if !is_domain(domain) {
-                problems.add(format!("{at}.allowed_domains"), format!("\"{domain}\" is not a mail domain; write it like \"example.com\""));
+                problems
+                    .add(format!("{at}.allowed_domains[{n}]"), format!("\"{domain}\" is not a mail domain; write it like \"example.com\""));
             }
         }
         self.mail.check(&format!("{at}.mail"), problems);
@@ -124,18 +141,25 @@ impl Mail {
         match (&self.basic, &self.oauth) {
             (None, None) => problems.add(at, "has no way in: add basic (user, password) or oauth (token_url, client_id, client_secret)"),
             (Some(_), Some(_)) => problems.add(at, "has two ways in: keep either basic or oauth"),
-            (None, Some(oauth)) => https(&oauth.token_url, &format!("{at}.oauth.token_url"), problems),
-            (Some(_), None) => {}
+            (None, Some(oauth)) => {
+                https_with_path(&oauth.token_url, &format!("{at}.oauth.token_url"), "/oauth2/v2.0/token", problems);
+                problems.secret(&format!("{at}.oauth.client_secret"), &oauth.client_secret);
+            }
+            (Some(basic), None) => problems.secret(&format!("{at}.basic.password"), &basic.password),
         }
-        for (key, url) in [("ews_url", &self.ews_url), ("autodiscover_url", &self.autodiscover_url)] {
+        let urls = [
+            ("ews_url", &self.ews_url, "/EWS/Exchange.asmx"),
+            ("autodiscover_url", &self.autodiscover_url, "/autodiscover/autodiscover.svc"),
+        ];
+        for (key, url, path) in urls {
             if let Some(url) = url {
-                https(url, &format!("{at}.{key}"), problems);
+                https_with_path(url, &format!("{at}.{key}"), path, problems);
             }
         }
-        for host in &self.allowed_hosts {
+        for (n, host) in self.allowed_hosts.iter().enumerate() {
             if !is_domain(host.strip_prefix("*.").unwrap_or(host)) {
                 problems.add(
-                    format!("{at}.allowed_hosts"),
+                    format!("{at}.allowed_hosts[{n}]"),
                     format!("\"{host}\" is not a host; write \"mail.example.com\" or \"*.example.com\""),
                 );
             }
@@ -146,15 +170,10 @@ impl Mail {
 impl Identity {
     fn check(&self, at: &str, problems: &mut Problems) {
         match (&self.jwks_url, &self.jwks_file) {
-            (Some(url), None) => https(url, &format!("{at}.jwks_url"), problems),
+            (Some(url), None) => https_with_path(url, &format!("{at}.jwks_url"), "/.well-known/jwks.json", problems),
             (None, Some(path)) => problems.file(format!("{at}.jwks_file"), path),
             (None, None) => https(&self.issuer, &format!("{at}.issuer"), problems),
             (Some(_), Some(_)) => problems.add(at, "has signing keys twice: keep either jwks_url or jwks_file"),
-        }
-        for (key, value) in [("issuer", &self.issuer), ("audience", &self.audience), ("claim", &self.claim)] {
-            if value.is_empty() {
-                problems.add(format!("{at}.{key}"), "is empty");
-            }
         }
         if self.claim == "email" && !self.allow_email_claim {
             problems.add(format!("{at}.claim"), "users can change `email` at some providers; take another claim, or set allow_email_claim = true if yours cannot be changed");
@@ -174,10 +193,46 @@ pub fn is_domain(text: &str) -> bool {
         })
 }
 
-/// Notes a mistake unless the text is an https address.
+/// Notes a mistake unless the text is an https address without a user, a password or a fragment.
 pub fn https(url: &str, key: &str, problems: &mut Problems) {
-    let host = reqwest::Url::parse(url).ok().filter(|url| url.scheme() == "https").and_then(|url| url.host_str().map(str::to_owned));
-    if host.is_none() {
-        problems.add(key, "takes an address that begins with https://");
+    let _ = parsed(url, key, problems);
+}
+
+/// The same for the address of one service: without a path it is the address of a whole server, which answers something else.
+pub fn https_with_path(url: &str, key: &str, usual: &str, problems: &mut Problems) {
+    if let Some(url) = parsed(url, key, problems)
+        && url.path().trim_matches('/').is_empty()
+    {
+        problems.add(key, format!("has no path: write the whole address, usually {}{usual}", origin(&url)));
     }
+}
+
+/// The same for a server whose paths are known: they are appended.
+pub fn https_without_path(url: &str, key: &str, problems: &mut Problems) {
+    if let Some(url) = parsed(url, key, problems)
+        && (!url.path().trim_matches('/').is_empty() || url.query().is_some())
+    {
+        problems.add(key, format!("has a path, which is appended by itself: write {}", origin(&url)));
+    }
+}
+
+fn origin(url: &reqwest::Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+/// The address, unless there is a mistake in it. It is in no message: it may hold a password.
+fn parsed(url: &str, key: &str, problems: &mut Problems) -> Option<reqwest::Url> {
+    let Some(url) = reqwest::Url::parse(url).ok().filter(|url| url.scheme() == "https" && url.host_str().is_some()) else {
+        problems.add(key, "takes an address that begins with https://");
+        return None;
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        problems.add(key, "holds a user or a password: credentials have keys of their own; write https://HOST/…");
+        return None;
+    }
+    if url.fragment().is_some() {
+        problems.add(key, "ends in a #fragment, which no server sees: leave it out");
+        return None;
+    }
+    Some(url)
 }

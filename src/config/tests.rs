@@ -4,9 +4,9 @@ use super::*;
 
 const GOOD: &str = r#"
 [tenant.acme]
-allowed_domains = ["example.com"]
+allowed_domains = ["corp.net"]
 [tenant.acme.mail]
-basic = { user = 'EXAMPLE\push', password = { env = "PATH" } }
+basic = { user = 'CORP\push', password = { env = "PATH" } }
 "#;
 
 fn overrides(pairs: &[(&str, &str)]) -> Overrides {
@@ -22,7 +22,7 @@ fn a_short_configuration_gets_the_cores_defaults() {
     let config = Config::parse(GOOD, Overrides::default()).expect("good");
     assert_eq!(config.core.settings(), postrider_actors::settings::Settings::default());
     assert_eq!(config.placement.tuning(), postrider_actors::placement::tuning::Tuning::default());
-    assert_eq!(config.tenant["acme"].allowed_domains, ["example.com"]);
+    assert_eq!(config.tenant["acme"].allowed_domains, ["corp.net"]);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn what_is_not_toml_is_told_by_line_without_its_content() {
 
 #[test]
 fn a_changeable_email_claim_needs_a_clear_word() {
-    let identity = "[tenant.acme.identity]\nissuer = \"https://id.example.com\"\naudience = \"push\"\njwks_url = \"https://id.example.com/keys\"\nclaim = \"email\"\n";
+    let identity = "[tenant.acme.identity]\nissuer = \"https://id.corp.net\"\naudience = \"push\"\njwks_url = \"https://id.corp.net/keys\"\nclaim = \"email\"\n";
     let found = keys(Config::parse(&format!("{GOOD}{identity}"), Overrides::default()));
     assert_eq!(found, ["tenant.acme.identity.claim"]);
     Config::parse(&format!("{GOOD}{identity}allow_email_claim = true\n"), Overrides::default()).expect("allowed by word");

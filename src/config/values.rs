@@ -12,6 +12,9 @@ impl Setting for bool {
     fn kind() -> String {
         "true or false".into()
     }
+    fn stand_in() -> Option<Self> {
+        Some(false)
+    }
     fn show(&self) -> String {
         self.to_string()
     }
@@ -25,6 +28,9 @@ macro_rules! whole_number {
         impl Setting for $type {
             fn kind() -> String {
                 "a whole number".into()
+            }
+            fn stand_in() -> Option<Self> {
+                Some(1)
             }
             fn show(&self) -> String {
                 self.to_string()
@@ -42,6 +48,9 @@ impl Setting for f64 {
     fn kind() -> String {
         "a number".into()
     }
+    fn stand_in() -> Option<Self> {
+        Some(1.0)
+    }
     fn show(&self) -> String {
         format!("{self:?}")
     }
@@ -56,17 +65,31 @@ impl Setting for String {
     fn kind() -> String {
         "text".into()
     }
+    fn stand_in() -> Option<Self> {
+        Some("unreadable".into())
+    }
     fn show(&self) -> String {
         toml::Value::String(self.clone()).to_string()
     }
     fn parse(value: &toml::Value) -> Result<Self, String> {
-        value.as_str().map(str::to_owned).ok_or_else(|| expected::<Self>(value))
+        let text = value.as_str().ok_or_else(|| expected::<Self>(value))?;
+        if text.chars().any(char::is_control) {
+            let escapes = "between double quotes a backslash begins an escape: write 'DOMAIN\\user', between single quotes";
+            return Err(format!("holds a control character ({escapes})"));
+        }
+        if text.trim() != text {
+            return Err("begins or ends with a blank: leave it out".into());
+        }
+        Ok(text.to_owned())
     }
 }
 
 impl Setting for PathBuf {
     fn kind() -> String {
         "a path".into()
+    }
+    fn stand_in() -> Option<Self> {
+        Some("unreadable".into())
     }
     fn show(&self) -> String {
         self.display().to_string().show()
@@ -84,6 +107,9 @@ impl Setting for std::net::SocketAddr {
     fn kind() -> String {
         "an address with port, such as \"127.0.0.1:8080\"".into()
     }
+    fn stand_in() -> Option<Self> {
+        Some(([127, 0, 0, 1], 0).into())
+    }
     fn show(&self) -> String {
         self.to_string().show()
     }
@@ -96,6 +122,9 @@ impl Setting for std::net::SocketAddr {
 impl Setting for Duration {
     fn kind() -> String {
         "a duration with unit, such as \"250ms\", \"3s\", \"20m\", \"12h\" or \"7d\"".into()
+    }
+    fn stand_in() -> Option<Self> {
+        Some(Duration::from_secs(1))
     }
     fn show(&self) -> String {
         duration::show(*self).show()
@@ -143,6 +172,9 @@ impl Setting for Bytes {
     fn kind() -> String {
         "a size with unit, such as \"512KiB\", \"64MiB\" or \"1GiB\"".into()
     }
+    fn stand_in() -> Option<Self> {
+        Some(Self(1))
+    }
     fn show(&self) -> String {
         let (number, unit) = [(30, "GiB"), (20, "MiB"), (10, "KiB")]
             .into_iter()
@@ -169,6 +201,9 @@ impl Setting for Bytes {
 impl Setting for SecretSource {
     fn kind() -> String {
         "a secret: { file = \"PATH\" } or { env = \"VARIABLE\" }".into()
+    }
+    fn stand_in() -> Option<Self> {
+        Some(Self::Env(String::new()))
     }
     fn show(&self) -> String {
         match self {
@@ -209,6 +244,9 @@ impl<T: Setting> Setting for Option<T> {
     fn when_absent() -> Option<&'static str> {
         Some("unset")
     }
+    fn stand_in() -> Option<Self> {
+        Some(T::stand_in())
+    }
     fn nested() -> Option<Nested> {
         T::nested()
     }
@@ -225,13 +263,29 @@ impl<T: Setting> Setting for Vec<T> {
         value.as_array().ok_or_else(|| expected::<Self>(value))?.iter().map(T::parse).collect()
     }
     fn read(value: toml::Value, at: &str, context: &mut Context<'_>) -> Option<Self> {
-        let toml::Value::Array(values) = value else {
-            context.problems.add(at, expected::<Self>(&value));
-            return None;
+        let values = match value {
+            toml::Value::Array(values) => values,
+            toml::Value::Table(table) if T::nested().is_some() => {
+                context.problems.add(at, format!("is a list of tables: write [[{at}]], in double brackets, once for each"));
+                vec![toml::Value::Table(table)]
+            }
+            other => {
+                context.problems.add(at, format!("{}; write it in brackets, also a single one: [ … ]", expected::<Self>(&other)));
+                return None;
+            }
         };
-        let read: Vec<Option<T>> =
-            values.into_iter().enumerate().map(|(n, value)| T::read(value, &format!("{at}[{n}]"), context)).collect();
-        read.into_iter().collect()
+        let mut read = Vec::new();
+        for (n, value) in values.into_iter().enumerate() {
+            let at = format!("{at}[{n}]");
+            match T::read(value, &at, context) {
+                Some(value) => read.push(value),
+                None => context.replaced.push(at),
+            }
+        }
+        Some(read)
+    }
+    fn stand_in() -> Option<Self> {
+        Some(Self::new())
     }
     fn absent(_at: &str, _context: &mut Context<'_>) -> Option<Self> {
         Some(Self::new())
@@ -242,6 +296,11 @@ impl<T: Setting> Setting for Vec<T> {
     fn nested() -> Option<Nested> {
         T::nested().map(|nested| Nested { shape: Shape::List, ..nested })
     }
+}
+
+/// Whether it is a table, or the list of tables that somebody wrote for one.
+fn holds_tables(value: &toml::Value) -> bool {
+    value.is_table() || value.as_array().is_some_and(|items| items.iter().any(toml::Value::is_table))
 }
 
 impl<T: Setting> Setting for BTreeMap<String, T> {
@@ -257,18 +316,36 @@ impl<T: Setting> Setting for BTreeMap<String, T> {
         table.iter().map(|(name, value)| Ok((name.clone(), T::parse(value)?))).collect()
     }
     fn read(value: toml::Value, at: &str, context: &mut Context<'_>) -> Option<Self> {
-        let toml::Value::Table(table) = value else {
-            context.problems.add(at, expected::<Self>(&value));
-            return None;
+        let table = match value {
+            toml::Value::Table(table) => table,
+            toml::Value::Array(items) if items.iter().any(toml::Value::is_table) => {
+                context.problems.add(at, format!("is no list of tables: give each a name, [{at}.NAME], in single brackets"));
+                return None;
+            }
+            other => {
+                context.problems.add(at, expected::<Self>(&other));
+                return None;
+            }
         };
-        let read: Vec<Option<(String, T)>> = table
-            .into_iter()
-            .map(|(name, value)| {
-                let value = T::read(value, &format!("{at}.{name}"), context)?;
-                Some((name, value))
-            })
-            .collect();
-        read.into_iter().collect()
+        let mut read = Self::new();
+        for (name, value) in table {
+            let at_name = format!("{at}.{name}");
+            if T::nested().is_some() && !holds_tables(&value) {
+                context
+                    .problems
+                    .add(at_name.as_str(), format!("stands beside the names: give the table one, [{at}.NAME], and put the key below it"));
+                context.replaced.push(at_name);
+                continue;
+            }
+            match T::read(value, &at_name, context) {
+                Some(value) => drop(read.insert(name, value)),
+                None => context.replaced.push(at_name),
+            }
+        }
+        Some(read)
+    }
+    fn stand_in() -> Option<Self> {
+        Some(Self::new())
     }
     fn absent(_at: &str, _context: &mut Context<'_>) -> Option<Self> {
         Some(Self::new())

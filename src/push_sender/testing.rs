@@ -102,6 +102,7 @@ pub(crate) fn configuration(apple: u16, google: u16) -> (config::Push, TempDir) 
     let file = |name: &str, text: &str| {
         let path = files.path().join(name);
         std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         path.display().to_string()
     };
     let root = file("root.pem", &made.authority.ca_pem());
