@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use postrider_actors::ids::Session;
-use postrider_actors::ports::cluster_store::{ClusterView, Depth, NodeSeen};
+use postrider_actors::ports::cluster_store::{ClusterView, NodeSeen};
 use postrider_actors::snapshot::NodeState;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -174,7 +174,7 @@ fn count(length: usize) -> u32 {
     responses((status = 200, body = Cluster, description = "The cluster"),
         Refusals))]
 pub async fn cluster(State(api): State<Shared>) -> Result<Json<Cluster>, ApiError> {
-    Ok(Json(Cluster::of(&api.cluster.view(Depth::Shards).await?)))
+    Ok(Json(Cluster::clone(&*api.looks.cluster(&*api.cluster, &*api.clock).await?)))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod guard;
 pub mod health;
 pub mod key;
 pub mod limit;
+pub mod look;
 pub mod mailboxes;
 pub mod node;
 pub mod openapi;
@@ -36,6 +37,7 @@ use crate::api::auth::fetch::Fetch;
 use crate::api::auth::jwt::Issuers;
 use crate::api::auth::key_cache::KeyCache;
 use crate::api::limit::Limits;
+use crate::api::look::Looks;
 use crate::config;
 use crate::config::tenants::Identity;
 
@@ -120,6 +122,7 @@ pub struct State {
     keys: KeyCache,
     jwt: Issuers,
     limits: Limits,
+    looks: Looks,
 }
 
 impl Deref for Shared {
@@ -140,6 +143,7 @@ impl Api {
             keys: KeyCache::new(settings.key_cache),
             jwt: Issuers::new(tenants.values(), &settings, &clock, &fetch),
             limits: Limits::new(&settings),
+            looks: Looks::default(),
             registry,
             cluster,
             control,

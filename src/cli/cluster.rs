@@ -110,7 +110,7 @@ async fn require(store: &dyn ClusterStore, args: OutputArgs, feature: &str, forc
         let text = "a feature is at most 32 small letters, digits and hyphens, as `cluster status` shows them";
         return Err(Failure::error(Exit::Usage, text));
     }
-    let view = store.view(Depth::Nodes).await?;
+    let view = store.view_for_people(Depth::Nodes).await?;
     let good: Vec<_> = view.nodes.iter().filter(|node| node.state == NodeState::Good).collect();
     let able = good.iter().filter(|node| node.features.cover(&Features::parse(feature))).count();
     if able == 0 && !force {
@@ -128,7 +128,7 @@ async fn require(store: &dyn ClusterStore, args: OutputArgs, feature: &str, forc
 
 async fn accept(store: &dyn ClusterStore, args: OutputArgs) -> anyhow::Result<Exit> {
     let history = store.accept_database().await?;
-    let allowed = store.view(Depth::Leader).await?.sending_allowed;
+    let allowed = store.view_for_people(Depth::Leader).await?.sending_allowed;
     if args.json {
         output::json(&json!({ "systemId": &*history.system_id, "timeline": history.timeline, "sendingAllowed": allowed }));
     } else {

@@ -168,7 +168,7 @@ struct Left {
 }
 
 async fn look(store: &dyn ClusterStore, name: &str) -> Result<Seen, StoreError> {
-    let nodes = Cluster::of(&store.view(Depth::Shards).await?).nodes;
+    let nodes = Cluster::of(&store.view_for_people(Depth::Shards).await?).nodes;
     let receivers = nodes.iter().filter(|node| node.name != name && node.state == NodeState::Good.as_str()).count();
     let left = nodes.iter().find(|node| node.name == name).map(|node| Left { users: node.users, shards: node.shards });
     Ok(Seen { left: left.unwrap_or_default(), receivers })

@@ -1,6 +1,7 @@
 //! Where state is kept, as one text: a file, or a database server on one host or several.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::secret::Secret;
@@ -63,12 +64,44 @@ pub struct PostgresUrl {
     pub password: Option<Secret>,
     /// The database.
     pub database: String,
-    /// How connections are protected.
+    /// How connections are protected; unless told, `verify-full`, and `prefer` if all hosts are this machine.
     pub ssl: SslMode,
     /// Trusted authorities (PEM) for the `verify` modes; without it the public ones.
     pub ssl_roots: Option<PathBuf>,
     /// A client certificate (PEM) with its key.
     pub ssl_client: Option<(PathBuf, PathBuf)>,
+}
+
+impl PostgresUrl {
+    /// Whether a connection to these hosts may be tried at all. Rule: a host that is not this machine proves who it is (`verify-full`); less must be wanted
+    /// by name (`unverified`), and even then no `password` is given to a server that proved nothing.
+    ///
+    /// # Errors
+    /// What stands in the way, and what to do.
+    pub fn refuse_unverified(&self, unverified: bool, password: bool) -> Result<(), String> {
+        let Some((host, _)) = self.hosts.iter().find(|(host, _)| !is_this_machine(host)) else { return Ok(()) };
+        let mode = self.mode();
+        if self.ssl != SslMode::VerifyFull && !unverified {
+            return Err(format!(
+                "sslmode={mode} lets another machine pose as {host}: take sslmode=verify-full with sslrootcert, or write store.unverified_server = true if that is meant"
+            ));
+        }
+        if password && !matches!(self.ssl, SslMode::VerifyFull | SslMode::VerifyCa) {
+            return Err(format!(
+                "with sslmode={mode} the password would go to whoever answers for {host}: take sslmode=verify-full, or a client certificate (sslcert, sslkey) in place of the password"
+            ));
+        }
+        Ok(())
+    }
+
+    fn mode(&self) -> &'static str {
+        MODES.iter().find(|(_, mode)| *mode == self.ssl).map_or("", |(name, _)| name)
+    }
+}
+
+/// A Unix socket or a loopback address. Another spelling of one (`127.1`) is taken for a name.
+fn is_this_machine(host: &str) -> bool {
+    host.starts_with('/') || host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 impl PartialEq for PostgresUrl {
@@ -93,8 +126,7 @@ impl fmt::Display for PostgresUrl {
             if host.contains(':') { write!(f, "{comma}[{host}]:{port}") } else { write!(f, "{comma}{host}:{port}") }?;
         }
         write!(f, "/{}", self.database)?;
-        let mode = MODES.iter().find(|(_, mode)| *mode == self.ssl).map_or("", |(name, _)| name);
-        write!(f, "?sslmode={mode}")?;
+        write!(f, "?sslmode={}", self.mode())?;
         if let Some(roots) = &self.ssl_roots {
             write!(f, "&sslrootcert={}", roots.display())?;
         }
@@ -151,6 +183,9 @@ fn postgres(text: &str) -> Result<PostgresUrl, String> {
         return Err("names no user or no database: postgres://USER@host/DATABASE".into());
     }
     let (mut certificate, mut key) = (None, None);
+    if url.hosts.iter().any(|(host, _)| !is_this_machine(host)) {
+        url.ssl = SslMode::VerifyFull;
+    }
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = plain(value)?;
@@ -230,6 +265,30 @@ mod tests {
         assert_eq!(found.ssl_roots, Some("/etc/ca.pem".into()));
         let shown = format!("{found:?} {found}");
         assert!(!shown.contains("cret") && shown.contains("[fd00::1]:5434"), "{shown}");
+    }
+
+    #[test]
+    fn other_machines_prove_who_they_are_and_get_no_password_before() {
+        let checked = |hosts: &str, query: &str, unverified, password| {
+            let Ok(DatabaseUrl::Postgres(url)) = url(&format!("postgres://u@{hosts}/db{query}")) else { panic!("{hosts}") };
+            url.refuse_unverified(unverified, password)
+        };
+        for hosts in
+            ["localhost", "127.0.0.1", "127.8.9.1:6000", "[::1]", "[::ffff:127.0.0.1]", "%2Frun%2Fpostgresql", "localhost,127.0.0.1"]
+        {
+            for query in ["", "?sslmode=disable", "?sslmode=prefer"] {
+                assert_eq!(checked(hosts, query, false, true), Ok(()), "{hosts}{query}");
+            }
+        }
+        for hosts in ["db1", "10.0.0.1", "0.0.0.0", "127.1", "localhost.example.com", "[fd00::1]", "localhost,db1"] {
+            assert_eq!(checked(hosts, "", false, true), Ok(()), "{hosts}: verify-full unless told");
+            for mode in ["disable", "allow", "prefer", "require", "verify-ca"] {
+                let query = format!("?sslmode={mode}");
+                assert!(checked(hosts, &query, false, false).unwrap_err().contains("store.unverified_server"), "{hosts}{query}");
+                assert_eq!(checked(hosts, &query, true, false), Ok(()), "{hosts}{query}");
+                assert_eq!(checked(hosts, &query, true, true).is_ok(), mode == "verify-ca", "{hosts}{query}");
+            }
+        }
     }
 
     #[test]

@@ -15,9 +15,12 @@ section! {
         pub url: DatabaseUrl = DatabaseUrl::Sqlite("postrider.db".into());
         /// The password of the URL's user, so that it need not stand in the URL (PostgreSQL).
         pub password: Option<SecretSource>;
+        /// Work with a PostgreSQL server on another machine that does not prove who it is: a `sslmode` weaker than `verify-full`. Whoever can answer in its place then reads and
+        /// changes everything; a password is given to no such server all the same (a client certificate is, as it reveals nothing).
+        pub unverified_server: bool = false;
         /// Deadline of one statement (PostgreSQL).
         pub statement_deadline: Duration = Duration::from_secs(5), within Duration::from_millis(100)..=Duration::from_secs(60);
-        /// Connections at most, beside the one for heartbeats (PostgreSQL). Nodes times this must be less than the server's `max_connections`.
+        /// Connections at most, beside the one for heartbeats and the one for looks at the cluster (PostgreSQL); half of them serve people and phones. Nodes times this, and two more each, must be less than the server's `max_connections`.
         pub connections: u32 = 8, within 1..=100;
         /// Connections that read beside the one that writes (SQLite).
         pub readers: u32 = 4, within 1..=64;
@@ -52,6 +55,9 @@ impl Store {
         }
         if let Some(key) = key {
             problems.secret_file("store.url", key);
+        }
+        if let Err(text) = url.refuse_unverified(self.unverified_server, url.password.is_some() || self.password.is_some()) {
+            problems.add("store.url", text);
         }
         if url.password.is_some() && self.password.is_some() {
             problems.add("store.password", "store.url holds a password, too: leave one of them out");

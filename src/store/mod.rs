@@ -64,6 +64,7 @@ impl Store {
                 let options = postgres::Options {
                     password,
                     connections: settings.connections,
+                    unverified_server: settings.unverified_server,
                     statement_deadline: settings.statement_deadline,
                     migrate: schema == Schema::Update,
                 };

@@ -110,6 +110,8 @@ async fn connections_that_were_cut_are_replaced_and_the_link_s_number_grows() {
     }
     assert_eq!(world.seq().await, 0, "a reading call finds another connection by itself");
     beaten(&world.store, &node(), 1).await;
+    let cut = world.store.view(Depth::Nodes).await;
+    assert!(matches!(cut, Err(StoreError::Unavailable(_))), "looks had a connection of their own: {cut:?}");
     assert!(world.store.view(Depth::Nodes).await.unwrap().link > before);
 }
 

@@ -137,3 +137,62 @@ async fn no_index_is_on_what_a_heartbeat_changes() {
     let indexed: String = sqlx::query(text).fetch_one(&mut connection).await.unwrap().get(0);
     assert_eq!(indexed, "node_id,session");
 }
+
+/// A server on another machine (`0.0.0.0` is none of the loopback addresses, and leads here) that answers a request for TLS with `tls`, asks for the password in
+/// plain text, and keeps what it heard.
+async fn impostor(tls: u8) -> (u16, tokio::task::JoinHandle<Vec<u8>>) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let heard = tokio::spawn(async move {
+        let mut heard = Vec::new();
+        loop {
+            let Ok((mut stream, _)) = listener.accept().await else { return heard };
+            let mut piece = [0; 4096];
+            while let Ok(length @ 1..) = stream.read(&mut piece).await {
+                heard.extend_from_slice(&piece[..length]);
+                // A request for TLS has 8 bytes; what follows is the beginning of a session, or the password.
+                let answer: &[u8] =
+                    if piece[..length].ends_with(&80_877_103_u32.to_be_bytes()) { &[tls] } else { b"R\0\0\0\x08\0\0\0\x03" };
+                if stream.write_all(answer).await.is_err() {
+                    break;
+                }
+                if heard.windows(6).any(|found| found == b"secret") || length > 0 && piece[0] == b'p' {
+                    return heard;
+                }
+            }
+            if heard.windows(4).any(|found| found == b"user") || tls == b'N' {
+                return heard;
+            }
+        }
+    });
+    (port, heard)
+}
+
+#[tokio::test]
+async fn no_password_goes_to_a_server_that_does_not_prove_who_it_is() {
+    for mode in ["disable", "allow", "prefer", "require"] {
+        for unverified_server in [false, true] {
+            let (port, heard) = impostor(b'N').await;
+            let text = format!("postgres://u:wrong%20secret@0.0.0.0:{port}/db?sslmode={mode}");
+            refused(&text, Options { unverified_server, ..older() }, "verify-full").await;
+            heard.abort();
+            assert!(heard.await.is_err(), "{mode}: nothing was even asked");
+        }
+    }
+    // A server that has no TLS, and says so: no fallback.
+    let (port, heard) = impostor(b'N').await;
+    let text = format!("postgres://u:wrong%20secret@0.0.0.0:{port}/db");
+    let error = PostgresStore::open(&url(&text), older()).await.map(drop).unwrap_err();
+    assert!(!error.to_string().contains("secret"), "{error}");
+    assert_eq!(
+        heard.await.unwrap(),
+        [&8_u32.to_be_bytes()[..], &80_877_103_u32.to_be_bytes()].concat(),
+        "only whether it has TLS was asked"
+    );
+    // On purpose and without a password it is worked with.
+    let (port, heard) = impostor(b'N').await;
+    let text = format!("postgres://someone@0.0.0.0:{port}/db?sslmode=prefer");
+    let _ = PostgresStore::open(&url(&text), Options { unverified_server: true, ..older() }).await.map(drop).unwrap_err();
+    assert!(heard.await.unwrap().windows(7).any(|found| found == b"someone"));
+}

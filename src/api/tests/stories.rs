@@ -110,6 +110,7 @@ async fn the_cluster_is_shown_to_administrators() {
     assert_eq!((&empty["nodes"], &empty["orphaned"], &empty["shards"]), (&serde_json::json!([]), &8.into(), &8.into()));
     assert!(empty.get("leader").is_none(), "{empty}");
     world.store.outage(Some(postrider_actors::ports::StoreError::Unavailable("asked".into())));
+    world.clock.advance(Duration::from_secs(1));
     world.get("/v1/admin/cluster", &admin).await.problem(503, "store-unavailable");
 }
 
@@ -184,4 +185,22 @@ async fn every_described_route_is_served_and_nothing_else_is() {
     for path in ["/", "/v1", "/v1/mailboxes", "/v1/mailboxes/a@example.com", "/v2/x", "/..%2f", "/%ff"] {
         world.get(path, &admin).await.problem(404, "not-found");
     }
+}
+
+#[tokio::test]
+async fn many_who_look_at_the_cluster_make_one_read_a_second() {
+    use postrider_actors::testing::memory::Call;
+    let world = start(|_| {}).await;
+    let admin = world.key("acme", Role::Admin).await;
+    for second in 1..=3 {
+        let asked = futures_util::future::join_all((0..40).map(|_| world.get("/v1/admin/cluster", &admin))).await;
+        assert!(asked.iter().all(|answer| answer.status == 200));
+        assert_eq!(world.store.calls(Call::View), second, "forty callers share a look");
+        world.clock.advance(Duration::from_secs(1));
+    }
+    world.store.outage(Some(postrider_actors::ports::StoreError::Unavailable("down".into())));
+    for _ in 0..10 {
+        world.get("/v1/admin/cluster", &admin).await.problem(503, "store-unavailable");
+    }
+    assert_eq!(world.store.calls(Call::View), 4, "a database in trouble is asked as rarely");
 }

@@ -69,7 +69,7 @@ pub(super) async fn watch(store: &dyn ClusterStore, args: OutputArgs, every: Dur
 }
 
 async fn look(store: &dyn ClusterStore) -> Result<Cluster, StoreError> {
-    Ok(Cluster::of(&store.view(Depth::Shards).await?))
+    Ok(Cluster::of(&store.view_for_people(Depth::Shards).await?))
 }
 
 /// All of it as lines.

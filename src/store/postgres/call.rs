@@ -124,7 +124,7 @@ macro_rules! statement {
             let mut tries = call::Tries::default();
             loop {
                 progress.commits(false);
-                let mut lease = store.pool().lease().await?;
+                let mut lease = store.lease().await?;
                 progress.commits($commits);
                 let $connection = lease.connection();
                 match async { Ok::<_, Failure>($work) }.await {
@@ -155,7 +155,7 @@ macro_rules! transaction {
             let mut tries = call::Tries::default();
             loop {
                 progress.commits(false);
-                let mut lease = store.pool().lease().await?;
+                let mut lease = store.lease().await?;
                 let $connection = lease.connection();
                 let outcome = async {
                     call::begin($connection).await?;

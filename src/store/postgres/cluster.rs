@@ -66,6 +66,10 @@ impl ClusterStore for PostgresStore {
         look::view(self, depth).await
     }
 
+    async fn view_for_people(&self, depth: Depth) -> Result<ClusterView, StoreError> {
+        look::for_people(self, depth).await
+    }
+
     async fn lead(&self, session: Session, seen: Option<Session>) -> Result<bool, StoreError> {
         transaction!(self, |connection| membership::lead(connection, session, seen).await?)
     }
@@ -79,7 +83,7 @@ impl ClusterStore for PostgresStore {
     }
 
     async fn assign_log(&self, limit: u32) -> Result<Vec<AssignLine>, StoreError> {
-        reading!(self, |connection| look::assign_log(connection, limit).await?)
+        reading!(self.people(), |connection| look::assign_log(connection, limit).await?)
     }
 
     async fn accept_database(&self) -> Result<History, StoreError> {

@@ -261,9 +261,8 @@ fn options(url: &PostgresUrl, host: &str, port: u16, password: Option<&Secret>, 
         ("tcp_keepalives_interval", "5"),
         ("tcp_keepalives_count", "3"),
     ]);
-    if let Some(password) = password {
-        options = options.password(password.expose());
-    }
+    // Always set: the library would take one from the environment, past what was checked.
+    options = options.password(password.map_or("", Secret::expose));
     if let Some(roots) = &url.ssl_roots {
         options = options.ssl_root_cert(roots);
     }

@@ -2,14 +2,14 @@
 
 use postrider_actors::ids::{Fence, NodeId, Session};
 use postrider_actors::ports::StoreError;
-use postrider_actors::ports::cluster_store::{AssignLine, ClusterView, Depth, Features, NodeSeen, ShardView, Target};
+use postrider_actors::ports::cluster_store::{AssignLine, ClusterView, Depth, Features, History, NodeSeen, ShardView, Target};
 use postrider_actors::snapshot::NodeState;
 use postrider_actors::time::Timestamp;
 use sqlx::{Executor as _, FromRow, PgConnection};
 
-use super::call::{Progress, timed};
+use super::call::{Progress, reading, timed};
 use super::error::Failure;
-use super::pulse::{self, Held};
+use super::pulse;
 use super::{PostgresStore, count, shard_of};
 use crate::telemetry::metrics::Statement;
 
@@ -44,20 +44,29 @@ type LogRow = (i64, Option<String>, String, Option<i32>, Option<String>, Option<
 /// Everything at one moment: one transaction that sees one snapshot.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
 
-/// Looks on the heartbeat's connection: nobody else's work stands before an observer's poll, and its number tells a reconnect.
+/// Looks on the observers' own connection: nobody else's work stands before an observer's poll, and the connection's number tells a reconnect. No heartbeat waits for a look.
 pub(super) async fn view(store: &PostgresStore, depth: Depth) -> Result<ClusterView, StoreError> {
     timed(Statement::Read, pulse::HEARTBEAT, &Progress::default(), async {
-        let mut turn = store.inner.pulse.turn().await?;
-        let view = look(turn.held(), depth).await.inspect_err(|failure| store.notice(failure))?;
+        let mut turn = store.inner.looks.turn().await?;
+        let held = turn.held();
+        let (link, history) = (held.link, held.history.clone());
+        let view = look(&mut held.connection, depth, link, history).await.inspect_err(|failure| store.notice(failure))?;
         turn.give_back();
         Ok(view)
     })
     .await
 }
 
-async fn look(held: &mut Held, depth: Depth) -> Result<ClusterView, Failure> {
-    let (link, history) = (held.link, held.history.clone());
-    let connection = &mut held.connection;
+/// The same for people, through the pool; its link says nothing.
+pub(super) async fn for_people(store: &PostgresStore, depth: Depth) -> Result<ClusterView, StoreError> {
+    let people = store.people();
+    reading!(people, |connection| {
+        let (_, found) = super::ownership::histories(connection).await?;
+        look(connection, depth, 0, found).await?
+    })
+}
+
+async fn look(connection: &mut PgConnection, depth: Depth, link: u64, history: History) -> Result<ClusterView, Failure> {
     connection.execute(BEGIN).await?;
     let (assign_ver, leader, sending_allowed, now): (i64, Option<i64>, bool, i64) =
         sqlx::query_as("SELECT assign_ver, leader_session, sending_allowed, now_micros() FROM cluster").fetch_one(&mut *connection).await?;

@@ -1,6 +1,7 @@
 //! PostgreSQL: one database that many nodes share, on one host or on several of which one takes writes.
 //!
-//! Heartbeats and looks at the cluster have a connection of their own; all other calls share a few. Ownership, and what people register, is as durable as the server can make it
+//! Heartbeats have a connection of their own, the looks of observers and leaders another; all other calls share a few, of which people and phones take at most half: nobody's
+//! question makes a heartbeat, a judgement or a mail wait. Ownership, and what people register, is as durable as the server can make it
 //! when the call returns; what the mail path commits may be lost by a promotion, state and rows together, so that the mails are derived again.
 
 mod adopt;
@@ -36,7 +37,7 @@ use crate::config::secret::Secret;
 use call::BEHIND;
 use error::Failure;
 use hosts::Hosts;
-use pool::{Pool, SharedPool};
+use pool::{Lease, Pool, SharedPool};
 use pulse::Pulse;
 
 /// Shards of a database that many nodes share.
@@ -47,8 +48,10 @@ pub const SHARDS: u16 = 4096;
 pub struct Options {
     /// The password of the URL's user, unless the URL holds it.
     pub password: Option<Secret>,
-    /// Connections at most, beside the one for heartbeats.
+    /// Connections at most, beside the one for heartbeats and the one for looks at the cluster.
     pub connections: u32,
+    /// Whether a server on another machine may be one that does not prove who it is.
+    pub unverified_server: bool,
     /// Deadline of one statement.
     pub statement_deadline: Duration,
     /// Whether the schema is made or brought up to date; if not, an older one is refused.
@@ -57,7 +60,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { password: None, connections: 8, statement_deadline: Duration::from_secs(5), migrate: false }
+        Self { password: None, connections: 8, unverified_server: false, statement_deadline: Duration::from_secs(5), migrate: false }
     }
 }
 
@@ -70,7 +73,10 @@ pub struct PostgresStore {
 struct Inner {
     name: String,
     pool: SharedPool,
+    /// For heartbeats.
     pulse: Pulse,
+    /// For the looks of observers and leaders.
+    looks: Pulse,
     statement: Duration,
 }
 
@@ -85,14 +91,16 @@ impl PostgresStore {
     ///
     /// # Errors
     /// `Unusable`, with what to do about it: wrong user or password, no such database, only read replicas, a newer or (without `migrate`) older schema, another
-    /// program's tables. `Unavailable` when no host answers.
+    /// program's tables, a server that need not prove who it is. `Unavailable` when no host answers.
     pub async fn open(url: &PostgresUrl, options: Options) -> Result<Self, StoreError> {
         let password = options.password.as_ref().or(url.password.as_ref());
+        url.refuse_unverified(options.unverified_server, password.is_some()).map_err(StoreError::Unusable)?;
         let hosts = Arc::new(Hosts::new(url, password, options.statement_deadline));
         let inner = Inner {
             name: url.to_string(),
             pool: Arc::new(Pool::new(Arc::clone(&hosts), options.connections)),
-            pulse: Pulse::new(hosts),
+            pulse: Pulse::new(Arc::clone(&hosts)),
+            looks: Pulse::new(hosts),
             statement: options.statement_deadline,
         };
         let store = Self { inner: Arc::new(inner) };
@@ -133,6 +141,7 @@ impl PostgresStore {
     pub async fn close(&self) {
         self.inner.pool.close();
         self.inner.pulse.close().await;
+        self.inner.looks.close().await;
     }
 
     /// The URL without its password.
@@ -145,9 +154,36 @@ impl PostgresStore {
         &self.inner.pool
     }
 
+    async fn lease(&self) -> Result<Lease<'_>, StoreError> {
+        self.inner.pool.lease().await
+    }
+
+    /// The same database for what people and phones ask.
+    fn people(&self) -> People<'_> {
+        People(self)
+    }
+
     /// How long a call may take, the wait for a connection included.
     fn deadline(&self) -> Duration {
         self.inner.statement + BEHIND
+    }
+}
+
+/// Calls of people and phones: they wait for each other, not the mail path for them.
+#[derive(Clone, Copy)]
+struct People<'a>(&'a PostgresStore);
+
+impl<'a> People<'a> {
+    fn pool(self) -> &'a Pool {
+        self.0.pool()
+    }
+
+    async fn lease(self) -> Result<Lease<'a>, StoreError> {
+        self.0.inner.pool.lease_for_people().await
+    }
+
+    fn deadline(self) -> Duration {
+        self.0.deadline()
     }
 }
 

@@ -11,6 +11,8 @@ use super::hosts::SharedHosts;
 pub(super) struct Pool {
     hosts: SharedHosts,
     permits: Semaphore,
+    /// Places for what people and phones ask.
+    people: Semaphore,
     /// Last in, first out, so that those that are not needed stay idle.
     idle: Mutex<Vec<Idle>>,
 }
@@ -27,11 +29,13 @@ pub(super) struct Lease<'a> {
     /// Whether it was used before: then the server may be gone without anybody having noticed.
     used: bool,
     _permit: SemaphorePermit<'a>,
+    _of_people: Option<SemaphorePermit<'a>>,
 }
 
 impl Pool {
     pub(super) fn new(hosts: SharedHosts, size: u32) -> Self {
-        Self { hosts, permits: Semaphore::new(size.max(1) as usize), idle: Mutex::default() }
+        let size = size.max(1) as usize;
+        Self { hosts, permits: Semaphore::new(size), people: Semaphore::new(people_of(size)), idle: Mutex::default() }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
@@ -40,7 +44,16 @@ impl Pool {
 
     /// Waits for a turn; the call's own deadline bounds the wait.
     pub(super) async fn lease(&self) -> Result<Lease<'_>, StoreError> {
-        let closed = |_| StoreError::Unavailable("the database was closed".into());
+        self.take(None).await
+    }
+
+    /// Waits for a turn among people first: whatever they ask, and however slowly it is answered, the other places stay free for mail.
+    pub(super) async fn lease_for_people(&self) -> Result<Lease<'_>, StoreError> {
+        let place = self.people.acquire().await.map_err(closed)?;
+        self.take(Some(place)).await
+    }
+
+    async fn take<'a>(&'a self, of_people: Option<SemaphorePermit<'a>>) -> Result<Lease<'a>, StoreError> {
         let permit = self.permits.acquire().await.map_err(closed)?;
         let generation = self.hosts.generation();
         let kept = {
@@ -56,7 +69,7 @@ impl Pool {
                 Idle { connection: found.connection, generation: found.primary.generation }
             }
         };
-        Ok(Lease { pool: self, held: Some(held), used, _permit: permit })
+        Ok(Lease { pool: self, held: Some(held), used, _permit: permit, _of_people: of_people })
     }
 
     /// Closes all that nobody uses: a server that cut one connection cut the others as well.
@@ -67,8 +80,18 @@ impl Pool {
     /// Nothing begins any more.
     pub(super) fn close(&self) {
         self.permits.close();
+        self.people.close();
         self.flush();
     }
+}
+
+fn closed(_: tokio::sync::AcquireError) -> StoreError {
+    StoreError::Unavailable("the database was closed".into())
+}
+
+/// How many of the places people and phones may have: half of them, and the only one if there is one.
+fn people_of(size: usize) -> usize {
+    (size / 2).max(1)
 }
 
 impl Lease<'_> {

@@ -1,4 +1,4 @@
-//! The connection of heartbeats and looks: nobody else's work stands before them, and whose other end is lost is found by asking all hosts again.
+//! A connection for one kind of call alone, heartbeats or looks at the cluster: nobody else's work stands before them, and whose other end is lost is found by asking all hosts again.
 
 use std::time::Duration;
 

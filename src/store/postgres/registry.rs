@@ -20,11 +20,11 @@ type KeyRow = (String, Vec<u8>, String, String, String, i64);
 #[async_trait]
 impl RegistryStore for PostgresStore {
     async fn device_register(&self, registration: &Registration, now: Timestamp) -> Result<Registered, StoreError> {
-        transaction!(self, |connection| registry_devices::register(connection, registration, now).await?)
+        transaction!(self.people(), |connection| registry_devices::register(connection, registration, now).await?)
     }
 
     async fn device_update(&self, tenant: &TenantId, smtp: &Smtp, name: &str, cutoff: Duration) -> Result<bool, StoreError> {
-        transaction!(self, |connection| {
+        transaction!(self.people(), |connection| {
             let query = sqlx::query(
                 "UPDATE device SET cutoff = $4 WHERE mailbox_id = (SELECT mailbox_id FROM mailbox WHERE tenant = $1 AND smtp = $2) AND name = $3",
             );
@@ -34,7 +34,7 @@ impl RegistryStore for PostgresStore {
     }
 
     async fn device_activity(&self, tenant: &TenantId, smtp: &Smtp, name: &str, at: Timestamp) -> Result<bool, StoreError> {
-        transaction!(self, |connection| {
+        transaction!(self.people(), |connection| {
             let query = sqlx::query(
                 "UPDATE device SET last_activity = greatest(last_activity, $4) \
                  WHERE mailbox_id = (SELECT mailbox_id FROM mailbox WHERE tenant = $1 AND smtp = $2) AND name = $3",
@@ -45,32 +45,32 @@ impl RegistryStore for PostgresStore {
     }
 
     async fn device_remove(&self, tenant: &TenantId, smtp: &Smtp, name: &str) -> Result<Option<ShardId>, StoreError> {
-        transaction!(self, |connection| registry_devices::remove(connection, tenant, smtp, name).await?)
+        transaction!(self.people(), |connection| registry_devices::remove(connection, tenant, smtp, name).await?)
     }
 
     async fn device_list(&self, tenant: &TenantId, smtp: &Smtp) -> Result<Option<Vec<DeviceView>>, StoreError> {
-        reading!(self, |connection| registry_devices::list(connection, tenant, smtp).await?)
+        reading!(self.people(), |connection| registry_devices::list(connection, tenant, smtp).await?)
     }
 
     async fn mailbox_add(&self, tenant: &TenantId, smtp: &Smtp, now: Timestamp) -> Result<(MailboxView, bool), StoreError> {
-        transaction!(self, |connection| registry_mailboxes::add(connection, tenant, smtp, now).await?)
+        transaction!(self.people(), |connection| registry_mailboxes::add(connection, tenant, smtp, now).await?)
     }
 
     async fn mailbox_remove(&self, tenant: &TenantId, smtp: &Smtp) -> Result<Option<ShardId>, StoreError> {
-        transaction!(self, |connection| registry_mailboxes::remove(connection, tenant, smtp).await?)
+        transaction!(self.people(), |connection| registry_mailboxes::remove(connection, tenant, smtp).await?)
     }
 
     async fn mailbox_list(&self, tenant: &TenantId, after: Option<&Smtp>, limit: u32) -> Result<Vec<MailboxView>, StoreError> {
         let limit = i64::from(limit.min(1000));
-        reading!(self, |connection| registry_mailboxes::views(connection, tenant, None, after, limit).await?)
+        reading!(self.people(), |connection| registry_mailboxes::views(connection, tenant, None, after, limit).await?)
     }
 
     async fn mailbox_find(&self, tenant: &TenantId, smtp: &Smtp) -> Result<Option<MailboxView>, StoreError> {
-        Ok(reading!(self, |connection| registry_mailboxes::views(connection, tenant, Some(smtp), None, 1).await?)?.pop())
+        Ok(reading!(self.people(), |connection| registry_mailboxes::views(connection, tenant, Some(smtp), None, 1).await?)?.pop())
     }
 
     async fn delivery_list(&self, mailbox: MailboxId, limit: u32) -> Result<Vec<DeliveryView>, StoreError> {
-        let rows = reading!(self, |connection| {
+        let rows = reading!(self.people(), |connection| {
             let query = sqlx::query_as::<_, DeliveryRow>(include_str!("queries/delivery_list.sql"));
             query.bind(mailbox.0).bind(i64::from(limit)).fetch_all(connection).await?
         })?;
@@ -78,11 +78,11 @@ impl RegistryStore for PostgresStore {
     }
 
     async fn mailbox_retain(&self, before: Timestamp, limit: u32) -> Result<u32, StoreError> {
-        transaction!(self, |connection| registry_mailboxes::retain(connection, before, limit).await?)
+        transaction!(self.people(), |connection| registry_mailboxes::retain(connection, before, limit).await?)
     }
 
     async fn key_create(&self, key: &ApiKey) -> Result<(), StoreError> {
-        let created = transaction!(self, |connection| {
+        let created = transaction!(self.people(), |connection| {
             let query = sqlx::query(
                 "INSERT INTO api_key (id, hash, role, tenant, note, created_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
             );
@@ -93,7 +93,7 @@ impl RegistryStore for PostgresStore {
     }
 
     async fn key_find(&self, id: &str) -> Result<Option<ApiKey>, StoreError> {
-        let row = reading!(self, |connection| {
+        let row = reading!(self.people(), |connection| {
             let query = sqlx::query_as::<_, KeyRow>("SELECT id, hash, role, tenant, note, created_at FROM api_key WHERE id = $1");
             query.bind(id).fetch_optional(connection).await?
         })?;
@@ -101,7 +101,7 @@ impl RegistryStore for PostgresStore {
     }
 
     async fn key_list(&self) -> Result<Vec<ApiKey>, StoreError> {
-        let rows = reading!(self, |connection| {
+        let rows = reading!(self.people(), |connection| {
             let query =
                 sqlx::query_as::<_, KeyRow>("SELECT id, hash, role, tenant, note, created_at FROM api_key ORDER BY id COLLATE \"C\"");
             query.fetch_all(connection).await?
@@ -110,13 +110,13 @@ impl RegistryStore for PostgresStore {
     }
 
     async fn key_revoke(&self, id: &str) -> Result<bool, StoreError> {
-        transaction!(self, |connection| {
+        transaction!(self.people(), |connection| {
             sqlx::query("DELETE FROM api_key WHERE id = $1").bind(id).execute(&mut *connection).await?.rows_affected() == 1
         })
     }
 
     async fn audit(&self, line: &AuditLine) -> Result<(), StoreError> {
-        transaction!(self, |connection| {
+        transaction!(self.people(), |connection| {
             let query = sqlx::query("INSERT INTO audit (at, who, what, object, status) VALUES ($1, $2, $3, $4, $5)");
             let query = query.bind(line.at.0).bind(&*line.who).bind(&*line.what).bind(&*line.object).bind(i32::from(line.status));
             query.execute(&mut *connection).await.map(drop)?;
@@ -124,7 +124,7 @@ impl RegistryStore for PostgresStore {
     }
 
     async fn audit_retain(&self, before: Timestamp, limit: u32) -> Result<u32, StoreError> {
-        let removed = transaction!(self, |connection| {
+        let removed = transaction!(self.people(), |connection| {
             // Lines are left in the order of their ids, so the oldest are found without an index on their time.
             let query = sqlx::query("DELETE FROM audit WHERE id IN (SELECT id FROM audit ORDER BY id LIMIT $2) AND at < $1");
             query.bind(before.0).bind(i64::from(limit)).execute(&mut *connection).await?.rows_affected()
@@ -133,7 +133,7 @@ impl RegistryStore for PostgresStore {
     }
 
     async fn sending_allow(&self, allowed: bool) -> Result<(), StoreError> {
-        transaction!(self, |connection| {
+        transaction!(self.people(), |connection| {
             sqlx::query("UPDATE cluster SET sending_allowed = $1").bind(allowed).execute(&mut *connection).await.map(drop)?;
         })
     }

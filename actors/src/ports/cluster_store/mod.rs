@@ -67,6 +67,11 @@ pub trait ClusterStore: Send + Sync + 'static {
     /// Looks at the cluster.
     async fn view(&self, depth: Depth) -> Result<ClusterView, StoreError>;
 
+    /// The same for people: it takes nothing from heartbeats, observers and leaders. Its `link` says nothing.
+    async fn view_for_people(&self, depth: Depth) -> Result<ClusterView, StoreError> {
+        self.view(depth).await
+    }
+
     /// Takes leadership if it is still as it was seen and this session is GOOD. Always `false` on an embedded database.
     async fn lead(&self, session: Session, seen: Option<Session>) -> Result<bool, StoreError>;
 
