@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use postrider_actors::delivery::message::CollectEnd;
+use postrider_actors::delivery::message::{CollectEnd, More};
 use postrider_actors::mailbox::state::{Input, Mailbox};
 use postrider_actors::ports::mail_source::Hint;
 use postrider_actors::settings::Settings;
@@ -26,7 +26,7 @@ fn mailbox(bench: &mut Criterion) {
         bench.iter(|| {
             now = now + Duration::from_secs(5);
             let mut effects = machine.step(now, Input::Hint(Hint::Touched { mail: true, unread: Some(1), at: now }), &settings).len();
-            let end = CollectEnd::Done { announced: 1, more: false, seeded: true, badge_dirty: false };
+            let end = CollectEnd::Done { announced: 1, more: More::Nothing, seeded: true, badge_dirty: false };
             effects += machine.step(now, Input::Collected { end, sending: true }, &settings).len();
             effects += machine.step(now, Input::Settled { left: false }, &settings).len();
             effects += machine.step(now, Input::Alarm, &settings).len();

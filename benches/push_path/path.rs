@@ -149,7 +149,7 @@ impl Shared {
             context: self.context.clone(),
             mailbox: mailbox.clone(),
             authority: self.authority,
-            order: Order { work: Work::Resend, hinted_at: None, unread: Some(7), badge_now: false, hold: true },
+            order: Order { work: Work::Resend, hinted_at: None, unread: Some(7), badge_now: false, recount: false, hold: true },
             number: 0,
             owner: self.owner.clone(),
             journal: Arc::default(),

@@ -9,8 +9,11 @@ use crate::settings::{PAGES_PER_COLLECTION, ROWS_PER_COLLECTION, Settings};
 use crate::time::Timestamp;
 
 use super::fanout::{self, NewMail};
-use super::message::{CollectEnd, Collected, CommitAnswer, Failure, Moment, Order, Work};
+use super::message::{CollectEnd, Collected, CommitAnswer, Failure, Moment, More, Order, Work};
 use super::outgoing::Outgoing;
+
+/// A page that is not the last of its sync and holds at least so many changes is part of a backlog: a server fills its pages.
+const BACKLOG: usize = 64;
 
 /// What the collecting part wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +53,8 @@ pub struct Collect {
     waiting: Vec<crate::ports::delivery_store::Pending>,
     badge_changed: bool,
     complete: bool,
+    /// A page carried a backlog.
+    backlog: bool,
     /// The server refused the sync state: it is to be seeded again.
     lost: bool,
     pages: u32,
@@ -73,6 +78,7 @@ impl Collect {
             waiting: Vec::new(),
             badge_changed: false,
             complete: true,
+            backlog: false,
             lost: false,
             pages: 0,
             badge_told: false,
@@ -120,22 +126,19 @@ impl Collect {
 
     fn page(&mut self, moment: Moment, answer: Result<ChangesPage, SourceError>, settings: &Settings) -> Effect {
         let Some(row) = &self.row else { return failed(Failure::Crashed) };
-        let stands_still = |page: &ChangesPage| !page.complete && page.changes.is_empty() && Some(&page.state) == self.state.as_ref();
-        let answer = match answer {
-            // Asked again at once it would say so for ever.
-            Ok(page) if stands_still(&page) => Err(SourceError::Unavailable { code: "sync_stands_still".into() }),
-            other => other,
-        };
         match answer {
             Ok(page) => {
                 let known_before = row.seeded;
+                // A server whose state stands still, or that says nothing and not that this is all, would say the same at once again.
+                let moves = Some(&page.state) != self.state.as_ref() && !page.changes.is_empty();
+                self.backlog |= moves && page.changes.len() >= BACKLOG;
                 for change in page.changes {
                     self.note(moment.now, change, known_before, settings);
                 }
                 self.state = Some(page.state);
                 self.complete = page.complete;
                 self.pages += 1;
-                let more_now = !self.complete && self.order.work == Work::Sync && self.pages < PAGES_PER_COLLECTION;
+                let more_now = moves && !self.complete && self.order.work == Work::Sync && self.pages < PAGES_PER_COLLECTION;
                 if more_now { Effect::Page(self.state.clone()) } else { self.gathered(moment, settings) }
             }
             // The path of a first watch: drained anew from the beginning, and the rule for new mail keeps what is known quiet.
@@ -167,7 +170,8 @@ impl Collect {
                     self.found.push(facts);
                 }
             }
-            Change::Updated(_) => {}
+            // Some servers tell so that an item was read.
+            Change::Updated(_) => self.badge_changed |= seeded,
             Change::Deleted(item) => {
                 self.badge_changed |= seeded;
                 self.found.retain(|facts| facts.item != item);
@@ -197,11 +201,15 @@ impl Collect {
         let Some(row) = &self.row else { return failed(Failure::Crashed) };
         self.mails = fanout::new_mails(&self.found, row, moment.now, settings);
         self.found = Vec::new();
-        let badge = self.order.badge_now && (row.badge_dirty || self.badge_changed);
+        let badge = self.badge_due(row);
         if self.mails.is_empty() && !badge {
             return self.write(moment);
         }
         Effect::Recipients(self.mails.iter().take(ROWS_PER_COLLECTION).map(|mail| mail.event).collect())
+    }
+
+    fn badge_due(&self, row: &MailboxState) -> bool {
+        self.order.badge_now && (row.badge_dirty || self.badge_changed || self.order.recount)
     }
 
     fn fan_out(&mut self, moment: Moment, recipients: Vec<Recipient>, settings: &Settings) -> Effect {
@@ -209,10 +217,10 @@ impl Collect {
         if self.order.work == Work::Resend {
             let (pushes, waiting) = (&self.waiting, &self.recipients);
             let pushes = Outgoing::from_pending(pushes, waiting, moment.now);
-            return Effect::End(CollectEnd::Done { announced: 0, more: false, seeded: true, badge_dirty: false }, pushes);
+            return Effect::End(CollectEnd::Done { announced: 0, more: More::Nothing, seeded: true, badge_dirty: false }, pushes);
         }
         let Some(row) = &self.row else { return failed(Failure::Crashed) };
-        let badge = self.order.badge_now && (row.badge_dirty || self.badge_changed);
+        let badge = self.badge_due(row);
         for recipient in &self.recipients {
             let mut rows = fanout::mail_rows(&self.mails, recipient, moment.now, settings);
             if rows.is_empty() && badge {
@@ -282,7 +290,11 @@ impl Collect {
         let row_seeded = self.row.as_ref().is_none_or(|row| row.seeded);
         let end = CollectEnd::Done {
             announced,
-            more: !self.complete,
+            more: match (self.complete, self.backlog) {
+                (true, _) => More::Nothing,
+                (false, true) => More::Backlog,
+                (false, false) => More::Endless,
+            },
             seeded: if self.order.work == Work::Recent { row_seeded } else { !self.lost && (self.complete || row_seeded) },
             badge_dirty: !self.badge_told && (self.badge_changed || self.row.as_ref().is_some_and(|row| row.badge_dirty)),
         };

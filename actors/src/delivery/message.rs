@@ -36,6 +36,8 @@ pub struct Order {
     pub unread: Option<u32>,
     /// Whether a badge change is to be told even if no mail came.
     pub badge_now: bool,
+    /// Whether that unread count is another one than devices were told last: the badge is wrong, whatever the sync says.
+    pub recount: bool,
     /// Whether content of pushes that must be repeated may stay in memory for a while. One delivery of a mailbox at a time may, so that a provider
     /// that is away does not keep mail from the devices of another.
     pub hold: bool,
@@ -87,6 +89,17 @@ impl Failure {
     }
 }
 
+/// What is left to be read after a collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum More {
+    /// Nothing: the end was reached.
+    Nothing,
+    /// A backlog: the pages that were read carried much of it.
+    Backlog,
+    /// The server does not say that this was the end, and the pages that were read carried little or nothing.
+    Endless,
+}
+
 /// How the collecting part ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CollectEnd {
@@ -94,8 +107,8 @@ pub enum CollectEnd {
     Done {
         /// Mails announced by it.
         announced: u32,
-        /// Whether there is more to be read.
-        more: bool,
+        /// What is left to be read.
+        more: More,
         /// Whether the state is drained.
         seeded: bool,
         /// Whether a badge change is left to be told.

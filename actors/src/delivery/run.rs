@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::collect::{self, Collect};
-use super::message::{CollectEnd, Collected, CommitAnswer, Failure, Order, Sent, Work, code};
+use super::message::{CollectEnd, Collected, CommitAnswer, Failure, More, Order, Sent, Work, code};
 use super::outgoing::Outgoing;
 use super::send::{self, Sending};
 use super::transmit::{count_marks, transmit};
@@ -145,6 +145,9 @@ fn report(begin: &Begin, began: Monotonic, end: CollectEnd, pushes: usize) -> In
     let (context, order) = (&begin.context, begin.order);
     metrics::collection_seconds(context.ports.clock.monotonic().since(began).as_secs_f64());
     let (entry, outcome) = match &end {
+        CollectEnd::Done { announced: 0, more: More::Endless, .. } if pushes == 0 && matches!(order.work, Work::Sync | Work::Seed) => {
+            (Entry::Endless(order.work), metrics::Collected::Endless)
+        }
         CollectEnd::Done { announced, .. } => {
             let outcome = match (*announced, pushes) {
                 (0, 0) => metrics::Collected::Nothing,

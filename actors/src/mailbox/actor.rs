@@ -60,6 +60,8 @@ pub struct State {
     journal: Arc<Journal>,
     keeper: ActorRef<ToShard>,
     machine: Mailbox,
+    /// It was told that syncs come to no end.
+    endless: bool,
     counted: Counted,
     /// Deliveries by number.
     deliveries: BTreeMap<u32, Delivery>,
@@ -109,6 +111,7 @@ impl Actor for Watcher {
             journal: begin.journal,
             keeper: begin.keeper,
             machine,
+            endless: false,
             deliveries: BTreeMap::new(),
             number: 0,
             room: None,
@@ -167,8 +170,22 @@ impl State {
             }
         }
         self.counted.moved(self.machine.phase());
+        self.tell_endless();
         self.alarm.set(now, self.machine.due(&self.context.settings), myself, Message::Step(Input::Alarm));
         Ok(())
+    }
+
+    /// Says once that syncs come to no end, and once that they do again.
+    fn tell_endless(&mut self) {
+        let (mailbox, tenant) = (self.mailbox.id, &self.mailbox.tenant);
+        match (std::mem::replace(&mut self.endless, self.machine.endless()), self.endless) {
+            (false, true) => tracing::warn!(
+                %tenant, %mailbox,
+                "Exchange does not say that a sync is at its end, again and again: the mailbox is asked ever more rarely, and its mail may be late"
+            ),
+            (true, false) => tracing::info!(%tenant, %mailbox, "syncs come to their end again"),
+            _ => {}
+        }
     }
 
     fn tell_keeper(&self, input: ShardInput) {

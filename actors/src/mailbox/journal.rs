@@ -31,6 +31,8 @@ pub enum Entry {
         /// Pushes that it handed over.
         pushes: u32,
     },
+    /// A collection brought nothing, and the server does not say that it is at the end.
+    Endless(Work),
     /// A collection failed.
     CollectFailed(Work, Arc<str>),
     /// A provider answered.
@@ -52,6 +54,7 @@ impl Entry {
             Self::Watched => "subscribed".into(),
             Self::WatchFailed(code) => format!("subscribing failed: {code}"),
             Self::Collected { work, mails, pushes } => format!("{} found {mails} new mails, {pushes} pushes", name(*work)),
+            Self::Endless(work) => format!("{} found nothing, and the server does not say that there is no more", name(*work)),
             Self::CollectFailed(work, code) => format!("{} failed: {code}", name(*work)),
             Self::Answered(provider, verdict, reason) => format!("{} {verdict}: {reason}", provider.as_str()),
             Self::Restarted(times) => format!("restarted ({times} times)"),

@@ -27,8 +27,9 @@ impl Slot {
         let quiet = *heard == Heard::default();
         match hint {
             Hint::Touched { mail, unread, at } => {
-                let (mail_before, unread_before, since) = heard.touched.unwrap_or((false, None, at));
-                heard.touched = Some((mail || mail_before, unread.or(unread_before), since));
+                // The newest count alone is true, and none if something changed after it.
+                let (mail_before, _, since) = heard.touched.unwrap_or((false, None, at));
+                heard.touched = Some((mail || mail_before, unread, since));
             }
             // A count heard before a gap says nothing after it.
             Hint::Gap => {

@@ -2,8 +2,10 @@
 
 mod collecting;
 mod moving;
+mod pace;
 mod subscription;
 
+use self::pace::Pace;
 use crate::delivery::message::{CollectEnd, Failure, Order, Work};
 use crate::delivery::retry::{Chance, backoff};
 use crate::ports::mail_source::{Hint, SourceError};
@@ -122,6 +124,7 @@ enum Room {
 struct Running {
     work: Work,
     deadline: Monotonic,
+    unread: Option<u32>,
     mail: Option<Monotonic>,
     badge: Option<Monotonic>,
     quiet_until: Monotonic,
@@ -133,6 +136,8 @@ pub struct Mailbox {
     seeded: bool,
     watch: Watch,
     watch_failures: u32,
+    /// Since when events flow, if they do.
+    streams_since: Monotonic,
     /// Whether a sync ran to its end since the stream opened.
     caught_up: bool,
     room: Room,
@@ -153,6 +158,10 @@ pub struct Mailbox {
     unsettled: bool,
     /// The newest unread count that a folder event carried.
     unread: Option<u32>,
+    /// The count in the newest pushes, if a folder event had told it.
+    told: Option<u32>,
+    /// How fast it collects what hints and the server promise.
+    pace: Pace,
     /// The window: no collection for mail before this.
     quiet_until: Monotonic,
     /// Back-off: no collection before this.
@@ -178,6 +187,7 @@ impl Mailbox {
             seeded: false,
             watch: Watch::Due(Monotonic(0)),
             watch_failures: 0,
+            streams_since: Monotonic(0),
             caught_up: false,
             room: Room::None,
             collecting: None,
@@ -189,6 +199,8 @@ impl Mailbox {
             resume_failures: 0,
             unsettled: false,
             unread: None,
+            told: None,
+            pace: Pace::default(),
             quiet_until: Monotonic(0),
             retry_at: Monotonic(0),
             failures: 0,
@@ -218,6 +230,12 @@ impl Mailbox {
     #[must_use]
     pub fn idle(&self) -> bool {
         self.collecting.is_none() && self.sending == 0
+    }
+
+    /// Whether the server keeps this mailbox from being synced to an end: mail that comes may be late.
+    #[must_use]
+    pub fn endless(&self) -> bool {
+        self.pace.endless()
     }
 
     /// Takes one input and says what is to be done.
@@ -262,7 +280,7 @@ impl Mailbox {
         watch.min(match self.collecting {
             Some(running) => running.deadline,
             None => {
-                let ask_room = (!self.rests() && self.room == Room::None && self.to_seed()).then_some(self.retry_at);
+                let ask_room = (!self.rests() && self.room == Room::None && self.to_seed()).then_some(self.retry_at.max(self.pace.more_at));
                 self.work(settings).map(|(at, _)| at).chain(ask_room).min().unwrap_or(Monotonic::NEVER)
             }
         })

@@ -196,6 +196,8 @@ label! {
         Badge = "badge",
         /// It found nothing.
         Nothing = "nothing",
+        /// It found nothing, and the server does not say that there is no more.
+        Endless = "endless",
         /// The server asked for silence.
         Throttled = "throttled",
         /// It failed and is repeated.

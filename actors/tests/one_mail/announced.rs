@@ -1,6 +1,7 @@
 //! Which mail is announced, and with how much of its content.
 
 use postrider_actors::ports::RegistryStore;
+use postrider_actors::ports::mail_source::Hint;
 use postrider_actors::ports::push_sender::Content;
 use postrider_actors::testing::scripted::{Call, Mail};
 use postrider_actors::testing::world::tenant;
@@ -105,4 +106,22 @@ async fn a_mail_arriving_late_by_half_an_hour_is_announced() {
     world.push.until_accepted(1).await;
     let late = world.mail.deliver_mail(ADA, Mail::at(world.now() - seconds(1_800)));
     world.push.until("it is announced", |sent| announced(sent, std::slice::from_ref(&late))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_count_of_a_hint_is_told_without_asking_though_the_sync_says_nothing_of_it() {
+    let world = World::new();
+    let _system = world.one(ADA).await;
+    world.mail.deliver(ADA);
+    let first = world.push.until_accepted(1).await;
+    assert_eq!(first[0].push.badge, Some(1));
+    let asked = world.mail.count(ADA, Call::Unread);
+    let read = |unread| Hint::Touched { mail: false, unread: Some(unread), at: postrider_actors::ports::Clock::monotonic(&*world.clock) };
+    world.mail.hint(ADA, read(0));
+    let second = world.push.until_accepted(2).await;
+    assert_eq!((second[1].push.badge, world.mail.count(ADA, Call::Unread)), (Some(0), asked));
+    // The same count again is no news.
+    world.mail.hint(ADA, read(0));
+    world.pass(seconds(120)).await;
+    assert_eq!(world.push.sent().len(), 2);
 }

@@ -1,8 +1,8 @@
 //! A mail server that refuses, throttles, or has no room.
 
-use postrider_actors::ports::mail_source::SourceError;
+use postrider_actors::ports::mail_source::{Hint, SourceError};
 use postrider_actors::snapshot::{Control, Phase};
-use postrider_actors::testing::scripted::Call;
+use postrider_actors::testing::scripted::{Call, Endless};
 
 use super::*;
 
@@ -144,4 +144,45 @@ async fn what_happened_to_a_mailbox_can_be_told_and_holds_no_content() {
         assert!(lines.iter().any(|line| line == expected), "{expected} is missing in {lines:#?}");
     }
     assert!(lines.iter().all(|line| !line.contains("mail 1") || line.starts_with("hint")) && lines.len() <= 24, "{lines:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_says_that_a_sync_is_at_its_end_is_asked_ever_more_rarely_and_mail_is_announced() {
+    let all = [Endless::StandsStill, Endless::SameChange, Endless::NewStates, Endless::NewStatesAndChange, Endless::FullPages];
+    for how in all {
+        for seeded in [true, false] {
+            let world = World::new();
+            world.mail.endless(ADA, (!seeded).then_some(how));
+            let mailbox = world.register(ADA, "phone").await;
+            let system = world.start().await;
+            let phase = if seeded { Phase::Live } else { Phase::Seeding };
+            world.until_phase(&system, mailbox, phase).await;
+            world.mail.endless(ADA, Some(how));
+            world.mail.hint(ADA, Hint::StreamOpened);
+            // A backlog of pages that are full is read without a pause for 64 pages.
+            world.pass(seconds(300)).await;
+            let before = world.mail.count(ADA, Call::Changes);
+            let most = if how == Endless::FullPages { 64 + 300 } else { 60 };
+            assert!((2..=most).contains(&before), "{how:?}, seeded {seeded}: {before} in five minutes");
+            let began = tokio::time::Instant::now();
+            let item = world.mail.deliver(ADA);
+            world.push.until("it is announced", |sent| announced(sent, std::slice::from_ref(&item))).await;
+            assert!(began.elapsed() < seconds(4), "{how:?}, seeded {seeded}: {:?}", began.elapsed());
+            world.mail.endless(ADA, None);
+            world.until_live(&system, mailbox).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_lead_to_nothing_do_not_have_the_server_asked_without_a_pause() {
+    let world = World::new();
+    let _system = world.one(ADA).await;
+    let before = world.mail.count(ADA, Call::Changes);
+    for _ in 0..6_000 {
+        world.mail.touch(ADA, true);
+        world.pass(millis(10)).await;
+    }
+    let asked = world.mail.count(ADA, Call::Changes) - before;
+    assert!(asked <= 25, "{asked} syncs in a minute of events");
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::delivery::collect::{Collect, Effect};
 use crate::delivery::fanout::{self, NewMail};
-use crate::delivery::message::{CollectEnd, Collected, CommitAnswer, Failure};
+use crate::delivery::message::{CollectEnd, Collected, CommitAnswer, Failure, More};
 use crate::ports::StoreError;
 use crate::ports::mail_source::{Change, ChangesPage, SourceError};
 use crate::ports::mailbox_store::{Commit, DeliveryKind, Inserted};
@@ -92,7 +92,7 @@ fn new_mail_is_committed_with_the_state_that_covers_it_one_row_a_device() {
     assert_eq!(commit.announced_until, NOON - seconds(1));
     let rows: Vec<(i64, EventKey, EventKey)> = commit.rows.iter().map(|row| (row.device.0, row.event, row.group)).collect();
     assert_eq!(rows, [(1, event(1), event(1)), (1, event(2), event(1)), (2, event(1), event(1))]);
-    assert_eq!((end, pushes), (CollectEnd::Done { announced: 2, more: false, seeded: true, badge_dirty: false }, 2));
+    assert_eq!((end, pushes), (CollectEnd::Done { announced: 2, more: More::Nothing, seeded: true, badge_dirty: false }, 2));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn what_was_created_and_then_read_or_deleted_is_not_announced() {
     let changes = vec![created(1), created(2), Change::ReadFlag { item: item(1), read: true }, Change::Deleted(item(2))];
     let (commits, end, pushes) = collect(order(Work::Sync), row(), vec![page(changes, "two", true)], &[recipient(1, &[])]);
     assert!(commits[0].rows.is_empty() && commits[0].badge_dirty, "the badge is owed");
-    assert_eq!((end, pushes), (CollectEnd::Done { announced: 0, more: false, seeded: true, badge_dirty: true }, 0));
+    assert_eq!((end, pushes), (CollectEnd::Done { announced: 0, more: More::Nothing, seeded: true, badge_dirty: true }, 0));
 }
 
 #[test]
@@ -117,14 +117,14 @@ fn a_badge_that_is_due_is_told_to_every_device_and_not_owed_any_more() {
     let (commits, end, pushes) = collect(due, row(), vec![page(changes, "two", true)], &[recipient(1, &[]), recipient(2, &[])]);
     assert!(commits[0].rows.iter().all(|row| row.kind == DeliveryKind::Badge && row.event == EventKey::of_badge(SyncSeq(7))));
     assert_eq!((commits[0].badge_dirty, pushes), (false, 2));
-    assert_eq!(end, CollectEnd::Done { announced: 0, more: false, seeded: true, badge_dirty: false });
+    assert_eq!(end, CollectEnd::Done { announced: 0, more: More::Nothing, seeded: true, badge_dirty: false });
 }
 
 #[test]
 fn nothing_new_writes_nothing() {
     let (commits, end, _) = collect(order(Work::Sync), row(), vec![page(vec![], "one", true)], &[]);
     assert!(commits.is_empty());
-    assert_eq!(end, CollectEnd::Done { announced: 0, more: false, seeded: true, badge_dirty: false });
+    assert_eq!(end, CollectEnd::Done { announced: 0, more: More::Nothing, seeded: true, badge_dirty: false });
 }
 
 #[test]
@@ -133,24 +133,47 @@ fn seeding_saves_page_by_page_and_announces_nothing_old() {
     let old = (100..612).map(created).collect();
     let (commits, end, pushes) = collect(order(Work::Seed), row, vec![page(old, "first", false)], &[recipient(1, &[])]);
     assert_eq!((commits[0].sync_state.clone(), commits[0].seeded, commits[0].badge_dirty), (Some(SyncState("first".into())), false, false));
-    assert_eq!((end, pushes), (CollectEnd::Done { announced: 0, more: true, seeded: false, badge_dirty: false }, 0));
+    assert_eq!((end, pushes), (CollectEnd::Done { announced: 0, more: More::Backlog, seeded: false, badge_dirty: false }, 0));
 }
 
 #[test]
 fn a_refused_state_is_cleared_and_the_mailbox_is_seeded_anew() {
     let (commits, end, _) = collect(order(Work::Sync), row(), vec![Err(SourceError::SyncStateLost)], &[]);
     assert_eq!((commits[0].sync_state.clone(), commits[0].seeded), (None, false));
-    assert_eq!(end, CollectEnd::Done { announced: 0, more: true, seeded: false, badge_dirty: false });
+    assert_eq!(end, CollectEnd::Done { announced: 0, more: More::Endless, seeded: false, badge_dirty: false });
 }
 
 #[test]
-fn a_server_that_promises_more_and_gives_nothing_is_asked_again_later_and_not_at_once() {
+fn pages_that_promise_more_and_bring_little_are_told_from_a_backlog() {
+    let endless = CollectEnd::Done { announced: 0, more: More::Endless, seeded: true, badge_dirty: false };
     let (commits, end, _) = collect(order(Work::Sync), row(), vec![page(vec![], "one", false)], &[]);
-    let code = "sync_stands_still".into();
-    assert_eq!((commits.len(), end), (0, CollectEnd::Failed(Failure::Source(SourceError::Unavailable { code }))));
-    let (commits, end, _) = collect(order(Work::Sync), row(), vec![page(vec![], "two", false), page(vec![], "two", false)], &[]);
-    assert_eq!(commits[0].sync_state, Some(SyncState("two".into())), "what was read before is kept");
-    assert_eq!(end, CollectEnd::Done { announced: 0, more: true, seeded: true, badge_dirty: false });
+    assert_eq!((commits.len(), end), (0, endless.clone()), "the state stands still");
+    let (commits, end, _) = collect(order(Work::Sync), row(), vec![page(vec![], "two", false)], &[]);
+    assert_eq!((commits[0].sync_state.clone(), end), (Some(SyncState("two".into())), endless), "nothing at a new state, which is kept");
+    let again = || page(vec![Change::Updated(item(1))], "one", false);
+    let (_, end, _) = collect(order(Work::Sync), row(), vec![again()], &[]);
+    assert_eq!(
+        end,
+        CollectEnd::Done { announced: 0, more: More::Endless, seeded: true, badge_dirty: true },
+        "the same change at the same state"
+    );
+    let few = ["a", "b", "c", "d"].map(|state| page(vec![Change::Updated(item(1))], state, false)).into();
+    let (_, end, _) = collect(order(Work::Sync), row(), few, &[]);
+    assert_eq!(end, CollectEnd::Done { announced: 0, more: More::Endless, seeded: true, badge_dirty: true }, "four pages of one change");
+    let full = ["a", "b", "c", "d"].map(|state| page((0..512).map(|n| Change::Updated(item(n))).collect(), state, false)).into();
+    let (_, end, _) = collect(order(Work::Sync), row(), full, &[]);
+    assert_eq!(end, CollectEnd::Done { announced: 0, more: More::Backlog, seeded: true, badge_dirty: true });
+}
+
+#[test]
+fn any_change_makes_the_badge_due_and_so_does_a_count_that_devices_do_not_know() {
+    let due = Order { badge_now: true, ..order(Work::Sync) };
+    let (_, _, pushes) = collect(due, row(), vec![page(vec![Change::Updated(item(1))], "two", true)], &[recipient(1, &[])]);
+    assert_eq!(pushes, 1, "some servers tell so that an item was read");
+    let recount = Order { recount: true, ..due };
+    let (commits, end, pushes) = collect(recount, row(), vec![page(vec![], "one", true)], &[recipient(1, &[])]);
+    assert_eq!((commits.len(), pushes), (1, 1));
+    assert_eq!(end, CollectEnd::Done { announced: 0, more: More::Nothing, seeded: true, badge_dirty: false });
 }
 
 #[test]
@@ -159,7 +182,7 @@ fn pages_read_before_an_error_are_kept() {
     let (commits, end, pushes) =
         collect(order(Work::Sync), row(), vec![page(vec![created(1)], "two", false), Err(trouble)], &[recipient(1, &[])]);
     assert_eq!((commits[0].sync_state.clone(), commits[0].rows.len(), pushes), (Some(SyncState("two".into())), 1, 1));
-    assert_eq!(end, CollectEnd::Done { announced: 1, more: true, seeded: true, badge_dirty: false });
+    assert_eq!(end, CollectEnd::Done { announced: 1, more: More::Endless, seeded: true, badge_dirty: false });
 }
 
 #[test]

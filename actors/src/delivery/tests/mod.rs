@@ -71,7 +71,7 @@ fn device(number: i64) -> DeviceNow {
 }
 
 fn order(work: Work) -> Order {
-    Order { work, hinted_at: None, unread: Some(3), badge_now: false, hold: true }
+    Order { work, hinted_at: None, unread: Some(3), badge_now: false, recount: false, hold: true }
 }
 
 /// So many milliseconds after the beginning, the gate open.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Effect, MOST_SENDING, Mailbox, Room, Running, Watch};
-use crate::delivery::message::{CollectEnd, Failure, Order, Work};
+use crate::delivery::message::{CollectEnd, Failure, More, Order, Work};
 use crate::delivery::retry::backoff;
 use crate::ports::mail_source::SourceError;
 use crate::settings::Settings;
@@ -21,10 +21,16 @@ impl Mailbox {
         match end {
             CollectEnd::Done { announced, more, seeded, badge_dirty } => {
                 self.failures = 0;
-                if announced == 0 {
+                if sending {
+                    self.told = running.unread;
+                }
+                if self.pace.found(announced, running.work) {
                     self.quiet_until = running.quiet_until;
                 }
                 if matches!(running.work, Work::Sync | Work::Seed) {
+                    self.pace.ended(now, running.work, announced, more, settings, &mut self.chance);
+                    self.pace.not_before(self.quiet_until);
+                    let more = more != More::Nothing;
                     self.seeded = seeded;
                     self.sync_mark |= more;
                     self.caught_up |= self.watch == Watch::Streaming && !self.sync_mark && seeded;
@@ -56,6 +62,7 @@ impl Mailbox {
             self.unsettled |= failure != Failure::Store && running.work != Work::Resend;
         }
         self.waits_for_store = matches!(failure, Failure::Store | Failure::Unknown | Failure::Gate);
+        self.unread = self.unread.or(running.unread);
         self.mail_mark = running.mail.or(self.mail_mark);
         self.badge_at = running.badge.or(self.badge_at);
         self.quiet_until = running.quiet_until;
@@ -96,7 +103,7 @@ impl Mailbox {
 
     /// Whether a page of old mail could be read at this moment.
     pub(super) fn can_seed(&self, now: Monotonic) -> bool {
-        self.to_seed() && now >= self.retry_at
+        self.to_seed() && now >= self.retry_at.max(self.pace.more_at)
     }
 
     /// All that is to be collected, and when each may begin.
@@ -106,19 +113,21 @@ impl Mailbox {
         let resend = self.resume_at.filter(|_| free && self.sending == 0).map(|at| (at, Work::Resend));
         let for_mail = self.mail_mark.map(|at| (at + settings.collect_delay).max(self.quiet_until));
         let sync = (collects && self.seeded).then(|| {
-            let forced = if self.sync_mark { Monotonic(0) } else { self.sync_by };
-            (forced.min(for_mail.unwrap_or(Monotonic::NEVER)).min(self.badge_at.unwrap_or(Monotonic::NEVER)), Work::Sync)
+            let forced = if self.sync_mark { self.pace.more_at } else { self.sync_by };
+            let for_badge = self.badge_at.map(|at| at.max(self.pace.more_at));
+            (forced.min(for_mail.unwrap_or(Monotonic::NEVER)).min(for_badge.unwrap_or(Monotonic::NEVER)), Work::Sync)
         });
         let recent = for_mail.filter(|_| collects && !self.seeded).map(|at| (at, Work::Recent));
-        let page = (collects && self.to_seed() && self.room == Room::Given).then_some((Monotonic(0), Work::Seed));
+        let page = (collects && self.to_seed() && self.room == Room::Given).then_some((self.pace.more_at, Work::Seed));
         resend.into_iter().chain(sync).chain(recent).chain(page).map(|(at, work)| (at.max(self.retry_at), work))
     }
 
     pub(super) fn begin(&mut self, now: Monotonic, work: Work, settings: &Settings) -> Order {
-        let mut order = Order { work, hinted_at: None, unread: None, badge_now: false, hold: self.sending == 0 };
+        let mut order = Order { work, hinted_at: None, unread: None, badge_now: false, recount: false, hold: self.sending == 0 };
         let mut running = Running {
             work,
             deadline: now + settings.collect_deadline + settings.retry_max,
+            unread: None,
             mail: None,
             badge: None,
             quiet_until: self.quiet_until,
@@ -133,8 +142,11 @@ impl Mailbox {
                 running.mail = self.mail_mark.take();
                 running.badge = self.badge_at.take();
                 order.hinted_at = running.mail;
-                order.unread = self.unread.take();
+                running.unread = self.unread.take();
+                order.unread = running.unread;
                 order.badge_now = running.badge.is_some_and(|at| at <= now);
+                order.recount = running.unread.zip(self.told).is_some_and(|(heard, told)| heard != told);
+                self.pace.begins(now, settings);
                 self.sync_mark &= work == Work::Recent;
                 self.quiet_until = now + settings.window;
             }

@@ -12,7 +12,8 @@ impl Mailbox {
     pub(super) fn hint(&mut self, now: Monotonic, hint: Hint, settings: &Settings) {
         match hint {
             Hint::Touched { mail, unread, at } => {
-                self.unread = unread.or(self.unread);
+                // A count says nothing any more once something else changed.
+                self.unread = unread;
                 if mail {
                     self.mail_mark.get_or_insert(at);
                 } else {
@@ -21,19 +22,20 @@ impl Mailbox {
             }
             Hint::StreamOpened => match &mut self.watch {
                 Watch::Asking { opened, lost, .. } => (*opened, *lost) = (true, false),
-                Watch::Silent | Watch::Streaming => self.opened(),
+                Watch::Silent | Watch::Streaming => self.opened(now),
                 Watch::Due(_) | Watch::Full(_) | Watch::Parked(_) => {}
             },
             Hint::Gap => {
-                self.unread = None;
+                self.forget_count();
                 if self.watch == Watch::Streaming {
+                    self.stream_ends(now, settings);
                     self.watch = Watch::Silent;
                 }
                 self.caught_up = false;
                 self.sync_by = self.sync_by.min(now + self.chance.around(settings.poll));
             }
             Hint::SubscriptionLost { .. } => {
-                self.unread = None;
+                self.forget_count();
                 self.caught_up = false;
                 self.sync_mark = true;
                 if !matches!(self.watch, Watch::Full(_)) {
@@ -43,7 +45,23 @@ impl Mailbox {
         }
     }
 
+    /// A count heard before a gap says nothing after it.
+    fn forget_count(&mut self) {
+        self.unread = None;
+        if let Some(running) = &mut self.collecting {
+            running.unread = None;
+        }
+    }
+
+    /// Only a stream that lasted is a success: a server that ends each subscription as soon as it is made is asked ever more rarely.
+    fn stream_ends(&mut self, now: Monotonic, settings: &Settings) {
+        if self.watch == Watch::Streaming && now.since(self.streams_since) >= settings.retry_max {
+            self.watch_failures = 0;
+        }
+    }
+
     pub(super) fn subscribe_again(&mut self, now: Monotonic, settings: &Settings) {
+        self.stream_ends(now, settings);
         match &mut self.watch {
             // One request at a time; what is lost may be the former subscription or the one asked for.
             Watch::Asking { opened, lost, .. } => (*opened, *lost) = (false, true),
@@ -53,9 +71,11 @@ impl Mailbox {
     }
 
     /// Events flow from here on; what happened before is found by a sync.
-    pub(super) fn opened(&mut self) {
+    pub(super) fn opened(&mut self, now: Monotonic) {
+        if self.watch != Watch::Streaming {
+            self.streams_since = now;
+        }
         self.watch = Watch::Streaming;
-        self.watch_failures = 0;
         self.caught_up = false;
         self.sync_mark = true;
     }
@@ -70,7 +90,7 @@ impl Mailbox {
         };
         match answer {
             Ok(()) if lost => self.watch = Watch::Due(now + self.watch_backoff(settings)),
-            Ok(()) if opened => self.opened(),
+            Ok(()) if opened => self.opened(now),
             Ok(()) => {
                 self.watch = Watch::Silent;
                 self.sync_by = self.sync_by.min(now + self.chance.around(settings.poll));

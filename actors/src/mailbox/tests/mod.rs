@@ -7,7 +7,7 @@ mod walk;
 use std::time::Duration;
 
 use super::state::{Effect, Input, Mailbox};
-use crate::delivery::message::{CollectEnd, Failure, Order};
+use crate::delivery::message::{CollectEnd, Failure, More, Order};
 use crate::ports::mail_source::{Hint, SourceError};
 use crate::settings::Settings;
 use crate::time::Monotonic;
@@ -22,7 +22,7 @@ fn touched(mail: bool, at: Monotonic) -> Input {
     Input::Hint(Hint::Touched { mail, unread: None, at })
 }
 
-fn done(announced: u32, more: bool, seeded: bool, badge_dirty: bool) -> CollectEnd {
+fn done(announced: u32, more: More, seeded: bool, badge_dirty: bool) -> CollectEnd {
     CollectEnd::Done { announced, more, seeded, badge_dirty }
 }
 
@@ -47,12 +47,13 @@ fn input(word: &str, now: Monotonic) -> Input {
         "watch-refused" => Input::Watched(Err(SourceError::Refused { code: "no".into() })),
         "watch-throttled" => Input::Watched(Err(SourceError::Throttled { retry_after: Duration::from_secs(100) })),
         "watch-failed" => Input::Watched(Err(SourceError::Unavailable { code: "no".into() })),
-        "nothing" => collected(done(0, false, true, false), false),
-        "announced" => collected(done(1, false, true, false), true),
-        "more" => collected(done(0, true, true, false), false),
-        "page" => collected(done(0, true, false, false), false),
-        "dirty" => collected(done(0, false, true, true), false),
-        "state-lost" => collected(done(0, true, false, false), false),
+        "nothing" => collected(done(0, More::Nothing, true, false), false),
+        "announced" => collected(done(1, More::Nothing, true, false), true),
+        "more" => collected(done(0, More::Backlog, true, false), false),
+        "endless" => collected(done(0, More::Endless, true, false), false),
+        "page" => collected(done(0, More::Backlog, false, false), false),
+        "dirty" => collected(done(0, More::Nothing, true, true), false),
+        "state-lost" => collected(done(0, More::Endless, false, false), false),
         "throttled" => source(SourceError::Throttled { retry_after: Duration::from_secs(100) }),
         "refused" => source(SourceError::Refused { code: "no".into() }),
         "failed" => source(SourceError::Unavailable { code: "no".into() }),

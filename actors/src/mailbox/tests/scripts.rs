@@ -377,3 +377,72 @@ fn a_drained_mailbox_begins_nothing_and_finishes_what_is_under_way() {
          +4000000 alarm",
     );
 }
+
+#[test]
+fn a_sync_that_comes_to_no_end_is_repeated_ever_more_rarely_and_mail_does_not_wait_for_it() {
+    check(
+        "start -> watch sync
+         endless -> sync
+         endless
+         +250 alarm
+         +250 alarm -> sync
+         endless
+         +490 alarm
+         +510 alarm -> sync
+         endless
+         +100 mail
+         +2900 alarm -> sync
+         announced
+         settled",
+    );
+}
+
+#[test]
+fn hints_that_lead_to_nothing_cost_a_window_from_the_fourth_on() {
+    check(
+        "start -> watch sync
+         nothing
+         watched
+         opened -> sync
+         nothing
+         +60000 mail -> sync
+         nothing
+         mail -> sync
+         nothing
+         mail -> sync
+         nothing
+         mail -> sync
+         nothing
+         mail
+         opened
+         +2999 alarm
+         +1 alarm -> sync
+         +60000 nothing
+         mail -> sync
+         nothing
+         mail -> sync",
+    );
+}
+
+#[test]
+fn a_subscription_that_is_lost_as_soon_as_it_is_made_is_asked_for_ever_more_rarely() {
+    let (settings, mut now, mut subscribed) = (super::settings(), super::BEGIN, 0);
+    let mut mailbox = crate::mailbox::state::Mailbox::new(1);
+    let end = now + std::time::Duration::from_secs(600);
+    let mut inputs = vec!["start"];
+    while now < end {
+        let word = inputs.pop().unwrap_or("alarm");
+        now = if word == "alarm" { now.max(mailbox.due(&settings)) } else { now + std::time::Duration::from_millis(5) };
+        for effect in mailbox.step(now, super::input(word, now), &settings) {
+            match super::name(&effect).as_str() {
+                "watch" => {
+                    subscribed += 1;
+                    inputs.extend(["lost", "opened", "watched"]);
+                }
+                "sync" => inputs.push("nothing"),
+                _ => {}
+            }
+        }
+    }
+    assert!((10..=25).contains(&subscribed), "{subscribed} in ten minutes");
+}

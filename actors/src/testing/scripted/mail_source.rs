@@ -11,7 +11,7 @@ use super::inbox::{Inbox, Mail};
 use crate::ids::{ItemId, MailboxId, SyncState};
 use crate::ports::Clock;
 use crate::ports::mail_source::{
-    BackEnd, ChangesPage, Hint, HintSink, ItemFacts, MailContent, MailSource, MailboxRef, SourceError, SubscriptionRecord,
+    BackEnd, Change, ChangesPage, Hint, HintSink, ItemFacts, MailContent, MailSource, MailboxRef, SourceError, SubscriptionRecord,
 };
 use crate::time::{Monotonic, Timestamp};
 
@@ -41,6 +41,36 @@ pub struct Asked {
     pub smtp: String,
 }
 
+/// How a server fails to say that a sync is at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endless {
+    /// The state of the real end, and nothing.
+    StandsStill,
+    /// The same change at the same state.
+    SameChange,
+    /// Another state each time, and nothing.
+    NewStates,
+    /// Another state each time, and a change.
+    NewStatesAndChange,
+    /// Another state each time, and a full page of changes.
+    FullPages,
+}
+
+impl Endless {
+    fn spoil(self, number: usize, page: &mut ChangesPage) {
+        let changes = match self {
+            Self::StandsStill | Self::NewStates => 0,
+            Self::SameChange | Self::NewStatesAndChange => 1,
+            Self::FullPages => 512,
+        };
+        if !matches!(self, Self::StandsStill | Self::SameChange) {
+            page.state = SyncState(format!("{}+{number}", page.state.0).into());
+        }
+        page.changes.extend((0..changes).map(|n| Change::Updated(ItemId(format!("some item {n}").into()))));
+        page.complete = false;
+    }
+}
+
 struct Watching {
     node: u64,
     mailbox: MailboxId,
@@ -55,6 +85,8 @@ struct Server {
     watching: BTreeMap<String, Vec<Watching>>,
     faults: BTreeMap<(String, Call), VecDeque<SourceError>>,
     broken: BTreeMap<(String, Call), SourceError>,
+    /// Whose syncs come to no end.
+    endless: BTreeMap<String, Endless>,
     /// Whose hints are lost on the way.
     deaf: BTreeMap<String, bool>,
     /// Mail domains whose servers take requests and do not answer.
@@ -208,6 +240,13 @@ impl ScriptedMail {
         }
     }
 
+    /// From here on syncs of the mailbox come to no end; `None` mends it.
+    pub fn endless(&self, smtp: &str, how: Option<Endless>) {
+        let mut server = self.lock();
+        server.endless.remove(smtp);
+        server.endless.extend(how.map(|how| (smtp.to_owned(), how)));
+    }
+
     /// All calls about the mailbox, in order.
     #[must_use]
     pub fn asked(&self, smtp: &str) -> Vec<Asked> {
@@ -331,7 +370,12 @@ impl MailSource for ScriptedSource {
     async fn changes(&self, mailbox: &MailboxRef, state: Option<&SyncState>) -> Result<ChangesPage, SourceError> {
         self.call(mailbox, Call::Changes, |server| {
             let inbox = server.inboxes.entry(mailbox.smtp.as_str().to_owned()).or_default();
-            inbox.changes(state).ok_or(SourceError::SyncStateLost)
+            let state = state.and_then(|state| state.0.split('+').next()).map(|state| SyncState(state.into()));
+            let mut page = inbox.changes(state.as_ref()).ok_or(SourceError::SyncStateLost)?;
+            if let Some(how) = server.endless.get(mailbox.smtp.as_str()).filter(|_| page.complete) {
+                how.spoil(server.asked.len(), &mut page);
+            }
+            Ok(page)
         })
         .await
     }

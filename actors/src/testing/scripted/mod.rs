@@ -6,6 +6,6 @@ pub mod peers;
 pub mod push_sender;
 
 pub use inbox::{Inbox, Mail};
-pub use mail_source::{Asked, Call, ScriptedMail, ScriptedSource};
+pub use mail_source::{Asked, Call, Endless, ScriptedMail, ScriptedSource};
 pub use peers::ScriptedPeers;
 pub use push_sender::{Answer, ScriptedPush, Sent};

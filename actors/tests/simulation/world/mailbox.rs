@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use postrider_actors::delivery::message::{CollectEnd, Failure, Order, Work};
+use postrider_actors::delivery::message::{CollectEnd, Failure, More, Order, Work};
 use postrider_actors::ids::{Authority, MailboxId};
 use postrider_actors::mailbox::slot::Slot;
 use postrider_actors::mailbox::state::{Effect, Input, Mailbox};
@@ -226,7 +226,7 @@ impl World {
         let number = actor.number;
         actor.deliveries.insert(number, (true, None));
         if order.work == Work::Sync && std::mem::take(&mut actor.opened) && skips && order.hinted_at.is_none() {
-            let end = CollectEnd::Done { announced: 0, more: false, seeded: true, badge_dirty: false };
+            let end = CollectEnd::Done { announced: 0, more: More::Nothing, seeded: true, badge_dirty: false };
             return self.delivered(node, uid, number, Input::Collected { end, sending: false });
         }
         let room = if order.work == Work::Seed { actor.room.take() } else { None };
