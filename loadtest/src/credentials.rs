@@ -4,9 +4,12 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use rcgen::{KeyPair, PKCS_RSA_SHA256};
+use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde_json::json;
 
+use crate::identity::ClientCertificate;
 use crate::tls::Authority;
 
 /// Files of a credentials folder.
@@ -16,6 +19,8 @@ const APNS_KEY: &str = "apns.p8";
 const FCM_KEY: &str = "fcm-key.pem";
 const FCM_ACCOUNT: &str = "fcm.json";
 const OAUTH_SECRET: &str = "oauth-client-secret";
+const OAUTH_CERTIFICATE: &str = "oauth-client.pem";
+const OAUTH_KEY: &str = "oauth-client-key.pem";
 const BASIC_PASSWORD: &str = "basic-password";
 
 /// Everything that a product must be configured with, and the authority behind it.
@@ -30,7 +35,9 @@ pub struct Credentials {
     pub fcm_key: KeyPair,
     /// The secret of the application that may read mailboxes.
     pub oauth_secret: String,
-    /// The password of the service account that may read mailboxes.
+    /// The certificate of the same application and its key, both PEM; made for a folder only, as few clients sign assertions.
+    pub oauth_signer: Option<(String, KeyPair)>,
+    /// The password of the service account that may read mailboxes, and of the one that may not.
     pub basic_password: String,
 }
 
@@ -57,6 +64,8 @@ impl Credentials {
     pub const OAUTH_CLIENT_ID: &'static str = "66666666-7777-8888-9999-000000000000";
     /// The service account that may read mailboxes.
     pub const BASIC_USER: &'static str = "CORP\\svc-push";
+    /// A service account of the same password that may log on, and impersonate nobody.
+    pub const PLAIN_USER: &'static str = "CORP\\svc-plain";
 
     /// Makes all of them up. Takes a good part of a second for the RSA key.
     pub fn generate() -> Self {
@@ -68,6 +77,7 @@ impl Credentials {
             apns_key: KeyPair::generate().expect(possible),
             fcm_key: KeyPair::generate_for(&PKCS_RSA_SHA256).expect(possible),
             oauth_secret: secret(),
+            oauth_signer: None,
             basic_password: secret(),
         }
     }
@@ -80,19 +90,29 @@ impl Credentials {
         if dir.join(CA_KEY).exists() {
             return Self::load(dir);
         }
-        let made = Self::generate();
+        let mut made = Self::generate();
+        made.oauth_signer = Some(make_signer());
         made.save(dir)?;
         Ok(made)
     }
 
     fn load(dir: &Path) -> io::Result<Self> {
         let read = |name: &str| std::fs::read_to_string(dir.join(name));
+        let signer = match dir.join(OAUTH_KEY).exists() {
+            true => {
+                let key = KeyPair::from_pem(&read(OAUTH_KEY)?).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, OAUTH_KEY))?;
+                (read(OAUTH_CERTIFICATE)?, key)
+            }
+            // The folder is older than the certificate.
+            false => make_signer(),
+        };
         let no_key = |name: &'static str| move |_| io::Error::new(io::ErrorKind::InvalidData, format!("{name} is no key"));
         Ok(Self {
             authority: Authority::from_pem(&read(CA)?, &read(CA_KEY)?).map_err(no_key(CA_KEY))?,
             apns_key: KeyPair::from_pem(&read(APNS_KEY)?).map_err(no_key(APNS_KEY))?,
             fcm_key: KeyPair::from_pem(&read(FCM_KEY)?).map_err(no_key(FCM_KEY))?,
             oauth_secret: read(OAUTH_SECRET)?,
+            oauth_signer: Some(signer),
             basic_password: read(BASIC_PASSWORD)?,
         })
     }
@@ -103,9 +123,20 @@ impl Credentials {
         write_secret(&dir.join(APNS_KEY), &self.apns_key.serialize_pem())?;
         write_secret(&dir.join(FCM_KEY), &self.fcm_key.serialize_pem())?;
         write_secret(&dir.join(OAUTH_SECRET), &self.oauth_secret)?;
+        if let Some((certificate, key)) = &self.oauth_signer {
+            std::fs::write(dir.join(OAUTH_CERTIFICATE), certificate)?;
+            write_secret(&dir.join(OAUTH_KEY), &key.serialize_pem())?;
+        }
         write_secret(&dir.join(BASIC_PASSWORD), &self.basic_password)?;
         // Last, because it says that the folder is complete.
         write_secret(&dir.join(CA_KEY), &self.authority.key_pem())
+    }
+
+    /// What the identity provider knows of the application's certificate.
+    pub(crate) fn oauth_certificate(&self) -> Option<ClientCertificate> {
+        let (pem, key) = self.oauth_signer.as_ref()?;
+        let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?.to_vec();
+        Some(ClientCertificate { client_id: Self::OAUTH_CLIENT_ID.to_owned(), der, public_key: key.public_key_raw().to_vec() })
     }
 
     /// The service account's file as Google hands it out.
@@ -126,6 +157,13 @@ impl Credentials {
     pub(crate) fn write_fcm_account(&self, dir: &Path, token_uri: &str) -> io::Result<()> {
         write_secret(&dir.join(FCM_ACCOUNT), &self.fcm_account_json(token_uri))
     }
+}
+
+/// A certificate that nobody but its own key signed, as such certificates usually are.
+fn make_signer() -> (String, KeyPair) {
+    let key = KeyPair::generate_for(&PKCS_RSA_SHA256).expect("the provider can make RSA keys");
+    let certificate = CertificateParams::default().self_signed(&key).expect("default parameters and a fresh key make a certificate");
+    (certificate.pem(), key)
 }
 
 /// Writes a file that only its owner may read.

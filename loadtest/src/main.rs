@@ -59,6 +59,9 @@ struct World {
 struct Serve {
     #[command(flatten)]
     world: World,
+    /// Another host name in the servers' certificates, for a client that cannot be told another address than its provider's.
+    #[arg(long)]
+    name: Vec<String>,
     /// Make so many mailboxes user1@example.com, user2@example.com, ...
     #[arg(long, default_value_t = 10)]
     users: usize,
@@ -119,7 +122,7 @@ async fn command(cli: Cli) -> anyhow::Result<bool> {
     }
 }
 
-async fn start(world: &World, take_strangers: bool) -> anyhow::Result<Arc<Simulators>> {
+async fn start(world: &World, take_strangers: bool, names: &[String]) -> anyhow::Result<Arc<Simulators>> {
     let dir: &Path = &world.dir;
     let credentials = Credentials::load_or_create(dir).with_context(|| format!("credentials in {}", dir.display()))?;
     let options = Options {
@@ -129,6 +132,7 @@ async fn start(world: &World, take_strangers: bool) -> anyhow::Result<Arc<Simula
         heartbeat: Duration::from_secs(world.heartbeat.max(1)),
         window: Duration::from_millis(world.window_ms),
         take_strangers,
+        names: names.to_vec(),
         ..Options::default()
     };
     let simulators = Simulators::start_with(options, credentials).await.context("the simulators cannot listen")?;
@@ -137,7 +141,7 @@ async fn start(world: &World, take_strangers: bool) -> anyhow::Result<Arc<Simula
 }
 
 async fn serve(serve: &Serve) -> anyhow::Result<()> {
-    let simulators = start(&serve.world, true).await?;
+    let simulators = start(&serve.world, true, &serve.name).await?;
     for number in 1..=serve.users {
         simulators.world().add_mailbox(&format!("user{number}@example.com"));
     }
@@ -157,7 +161,7 @@ async fn serve(serve: &Serve) -> anyhow::Result<()> {
 }
 
 async fn run(run: Run) -> anyhow::Result<bool> {
-    let simulators = start(&run.world, false).await?;
+    let simulators = start(&run.world, false, &[]).await?;
     let plan = Plan {
         api: run.api,
         caller: run.admin_key.map_or(Caller::Users, Caller::ApiKey),

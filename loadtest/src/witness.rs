@@ -25,6 +25,9 @@ pub trait Witness: Send + Sync {
     fn unread_count(&self, mailbox: &str, unread: u64);
     /// A client did what the real server would have refused, or what its documentation forbids.
     fn misuse(&self, what: Misuse);
+    /// Something happened that a real server takes, though it advises against it, or that it carries out and a simulated one does not:
+    /// nobody is to blame.
+    fn remark(&self, _: Misuse) {}
 }
 
 /// A mail as it was put into an inbox.

@@ -49,6 +49,7 @@ impl Element {
     }
 
     /// All descendants of this local name, in document order, itself included.
+    #[cfg(test)]
     pub fn find_all<'a>(&'a self, name: &str, found: &mut Vec<&'a Element>) {
         if self.name == name {
             found.push(self);

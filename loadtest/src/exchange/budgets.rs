@@ -4,8 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
-
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Counted {
@@ -21,7 +19,6 @@ pub(super) enum Counted {
 #[derive(Default)]
 pub(super) struct Budgets {
     under_way: Mutex<HashMap<(Counted, String), usize>>,
-    freed: Notify,
     busy: Mutex<HashMap<String, Busy>>,
 }
 
@@ -56,29 +53,13 @@ impl Drop for Slot {
                 under_way.remove(&self.key);
             }
         }
-        drop(under_way);
-        self.budgets.freed.notify_waiters();
     }
 }
 
 impl Budgets {
-    /// Takes a place, waiting up to `grace` for one; `None` when the budget stays full.
-    pub(super) async fn take(self: &Arc<Self>, counted: Counted, budget: &str, limit: usize, grace: Duration) -> Option<Slot> {
-        let until = tokio::time::Instant::now() + grace;
-        loop {
-            let freed = self.freed.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable();
-            if let Some(slot) = self.try_take(counted, budget, limit) {
-                return Some(slot);
-            }
-            if tokio::time::timeout_at(until, freed).await.is_err() {
-                return None;
-            }
-        }
-    }
-
-    fn try_take(self: &Arc<Self>, counted: Counted, budget: &str, limit: usize) -> Option<Slot> {
+    /// Takes a place; `None` when the budget is full. The real server does not wait for one either: a connection that its client closed
+    /// counts until the server has noticed.
+    pub(super) fn take(self: &Arc<Self>, counted: Counted, budget: &str, limit: usize) -> Option<Slot> {
         let key = (counted, budget.to_owned());
         let mut under_way = self.lock();
         let count = under_way.entry(key.clone()).or_default();

@@ -36,9 +36,21 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>, cut:
     match path.as_str() {
         "/ews/exchange.asmx" if is_post => checks::web_service(shared, &head.headers, &body, cut).await,
         "/autodiscover/autodiscover.svc" if is_post => Ok(autodiscover::soap(&shared, &head.headers, &body)),
+        "/ews/exchange.asmx" | "/autodiscover/autodiscover.svc" if head.method == Method::GET => Ok(page(&shared, &head.headers)),
         "/autodiscover/autodiscover.xml" => Ok(autodiscover::pox(&shared, &head.method, &head.headers, &body)),
         "/ews/exchange.asmx" | "/autodiscover/autodiscover.svc" => Ok(plain(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")),
         _ => Ok(plain(StatusCode::NOT_FOUND, "not found")),
+    }
+}
+
+/// What a browser sees: the page of the service, after logging on.
+fn page(shared: &Shared, headers: &HeaderMap) -> Response<Body> {
+    match log_on(shared, headers) {
+        Err(why) => unauthorized(why),
+        Ok(_) => {
+            let page = b"<html><head><title>Service</title></head><body><h1>Service</h1><p>You have created a service.</p></body></html>";
+            with_type(StatusCode::OK, "text/html; charset=utf-8", page.to_vec())
+        }
     }
 }
 
@@ -63,6 +75,13 @@ pub(super) fn with_type(status: StatusCode, kind: &'static str, body: Vec<u8>) -
     let kind = http::HeaderValue::from_static(kind);
     response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
     response
+}
+
+/// Whether the body says that it is XML in the way of SOAP 1.1.
+pub(super) fn is_xml(headers: &HeaderMap) -> bool {
+    let kind = headers.get(http::header::CONTENT_TYPE);
+    let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/xml"))
 }
 
 /// Who asks.
@@ -91,7 +110,12 @@ pub(super) fn unauthorized(why: Refusal) -> Response<Body> {
                 http::HeaderValue::from_static(r#"2000001;reason="The token is invalid.";error_category="invalid_token""#),
             );
         }
-        Refusal::Missing | Refusal::Wrong => challenge(r#"Basic realm="sim.example""#),
+        Refusal::Missing | Refusal::Wrong => {
+            // Windows authentication is offered as on most servers, and succeeds for nobody: no account here has a ticket or a hash.
+            for scheme in ["Negotiate", "NTLM", r#"Basic realm="sim.example""#] {
+                challenge(scheme);
+            }
+        }
     }
     response
 }

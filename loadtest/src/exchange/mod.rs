@@ -9,11 +9,13 @@ mod faults;
 mod names;
 mod operations;
 mod options;
+mod pulls;
 mod reply;
 mod request;
 mod schema;
 mod server;
 mod subscriptions;
+mod vocabulary;
 
 pub use autodiscover::Redirect;
 pub use coverage::CoverageReport;

@@ -13,8 +13,10 @@ pub(super) const ERRORS: &str = "http://schemas.microsoft.com/exchange/services/
 pub(super) const EVENTS_PER_POLL: usize = 50;
 /// Changes that SyncFolderItems returns at most (MaxChangesReturned).
 pub(super) const MAX_CHANGES: usize = 512;
-/// Items that FindItem returns at most with a restriction.
-pub(super) const MAX_FOUND: usize = 250;
+/// Items that FindItem returns at most.
+pub(super) const MAX_FOUND: usize = 1_000;
+/// The same with a restriction.
+pub(super) const MAX_FOUND_RESTRICTED: usize = 250;
 
 /// Codes after which the server has deleted the subscriptions concerned: the client must make others, and the former ones must not
 /// count against it.

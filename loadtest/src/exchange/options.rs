@@ -107,7 +107,7 @@ pub struct Limits {
     pub sync_calls: usize,
     /// Ids one GetStreamingEvents may name.
     pub ids_per_stream: usize,
-    /// Item ids one GetItem should name; more is answered and counted as misuse.
+    /// Item ids one GetItem should name; more is answered and remarked upon.
     pub ids_per_get_item: usize,
     /// Events a subscription holds for a client that does not fetch them; then events are lost.
     pub queued_events: usize,
@@ -138,9 +138,6 @@ pub struct Timings {
     pub subscription_lifetime: Duration,
     /// A request this shortly after an ErrorServerBusy was on its way already and is no misuse.
     pub back_off_grace: Duration,
-    /// How long the server waits for a budget's slot to become free before it refuses: the time a closed connection may take
-    /// to be noticed.
-    pub slot_grace: Duration,
     /// Added to every ordinary request: the server's own work.
     pub latency: Duration,
 }
@@ -152,7 +149,6 @@ impl Default for Timings {
             minute: Duration::from_secs(60),
             subscription_lifetime: Duration::from_secs(30 * 60),
             back_off_grace: Duration::from_millis(1_500),
-            slot_grace: Duration::from_secs(2),
             latency: Duration::ZERO,
         }
     }

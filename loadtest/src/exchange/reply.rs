@@ -36,6 +36,15 @@ pub(super) fn success(operation: OperationName, content: &str) -> String {
     )
 }
 
+/// The response message of ResolveNames with what was found; several people are a warning.
+pub(super) fn resolved(is_ambiguous: bool, content: &str) -> String {
+    let (class, code) = if is_ambiguous { ("Warning", "ErrorNameResolutionMultipleResults") } else { ("Success", "NoError") };
+    let text = if is_ambiguous { "<m:MessageText>Multiple results were found.</m:MessageText>" } else { "" };
+    format!(
+        r#"<m:ResolveNamesResponseMessage ResponseClass="{class}">{text}<m:ResponseCode>{code}</m:ResponseCode>{content}</m:ResolveNamesResponseMessage>"#
+    )
+}
+
 /// A response message that reports a failure, with `content` after the usual elements.
 pub(super) fn failure(operation: OperationName, failure: &Failure, content: &str) -> String {
     let name = operation.as_str();

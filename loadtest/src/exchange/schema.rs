@@ -1,15 +1,26 @@
 //! Checks of order, namespace and range, as the server's schema validation makes them before it looks at anything else.
 
-use super::names::{MESSAGES, TYPES};
+use super::names::{Failure, MESSAGES, TYPES};
 use crate::xml::Element;
 
-/// The request breaks the schema: `ErrorSchemaValidation`.
+/// Why a request is not carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Violation(pub(super) String);
+pub(super) enum Violation {
+    /// It breaks the schema: `ErrorSchemaValidation`, and the client is to blame.
+    Broken(String),
+    /// The real server would carry it out, this one does not.
+    NotSimulated(String),
+    /// It keeps to the schema, and is refused with this error all the same.
+    Refused(Failure),
+}
 
 impl Violation {
     pub(super) fn new(what: impl Into<String>) -> Self {
-        Self(what.into())
+        Self::Broken(what.into())
+    }
+
+    pub(super) fn not_simulated(what: impl Into<String>) -> Self {
+        Self::NotSimulated(what.into())
     }
 }
 

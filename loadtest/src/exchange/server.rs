@@ -16,7 +16,9 @@ use super::autodiscover::Redirect;
 use super::budgets::Budgets;
 use super::coverage::CoverageReport;
 use super::door;
+use super::names::Failure;
 use super::options::{ExchangeOptions, Group};
+use super::pulls::Pulls;
 use super::subscriptions::Subscriptions;
 use crate::https::{Serving, serve};
 use crate::witness::Misuse;
@@ -29,6 +31,7 @@ const SWEEP: Duration = Duration::from_secs(5);
 pub(super) struct Shared {
     pub(super) options: ExchangeOptions,
     pub(super) subscriptions: Subscriptions,
+    pub(super) pulls: Pulls,
     pub(super) budgets: Arc<Budgets>,
     /// What autodiscover answers instead of settings, by address.
     pub(super) redirects: Mutex<HashMap<String, Redirect>>,
@@ -69,6 +72,16 @@ impl Shared {
     pub(super) fn misuse(&self, rule: &'static str, detail: impl Into<String>) {
         self.options.witness.misuse(Misuse { server: "exchange", rule, detail: detail.into() });
     }
+
+    /// The answer to what the real server would do and this one does not: counted apart, and nobody is to blame.
+    pub(super) fn not_simulated(&self, what: &str) -> Failure {
+        self.remark("not-simulated", what);
+        Failure::fault("ErrorInvalidOperation", format!("This simulated server does not know {what}."))
+    }
+
+    pub(super) fn remark(&self, rule: &'static str, detail: impl Into<String>) {
+        self.options.witness.remark(Misuse { server: "exchange", rule, detail: detail.into() });
+    }
 }
 
 /// A running server. Dropping it stops it; [`Server::stop`] also waits.
@@ -99,6 +112,7 @@ impl Server {
         let shared = Arc::new(Shared {
             options,
             subscriptions: Subscriptions::default(),
+            pulls: Pulls::default(),
             budgets: Arc::default(),
             redirects: Mutex::default(),
             streams: AtomicUsize::new(0),

@@ -3,5 +3,6 @@
 mod autodiscover;
 mod client;
 mod faults;
+mod foreign;
 mod operations;
 mod refusals;

@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, LOCATION, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::accounts::Accounts;
+use super::clients::ClientCertificate;
+use super::discovery::{self, Place};
 use super::issuer::Issuer;
 use super::tokens;
 use crate::https::{Body, Serving, full, serve};
@@ -55,6 +57,8 @@ pub struct IdentityOptions {
     pub tenants: Vec<String>,
     /// Applications that exist.
     pub clients: Vec<Client>,
+    /// Certificates by which applications may show who they are.
+    pub certificates: Vec<ClientCertificate>,
     /// Resources that tokens may be for; a scope is one of them followed by `/.default`.
     pub resources: Vec<String>,
     /// How long an access token is good.
@@ -86,11 +90,17 @@ impl IdentityOptions {
             host: "localhost".to_owned(),
             tenants: vec!["corp.example".to_owned()],
             clients: Vec::new(),
+            certificates: Vec::new(),
             resources: vec!["https://outlook.office365.com".to_owned()],
             token_lifetime: Duration::from_secs(3600),
             audience: "postrider".to_owned(),
             faults: Arc::new(ServiceFaults::none()),
         }
+    }
+
+    /// Whether a tenant of that name or id exists.
+    pub(super) fn has_tenant(&self, tenant: &str) -> bool {
+        self.tenants.iter().any(|known| known == tenant)
     }
 }
 
@@ -181,32 +191,71 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
         return failing((503, None));
     };
     let (head, body) = request.into_parts();
+    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or(&shared.options.host);
+    let place = Place { host, options: &shared.options };
     let path = head.uri.path();
-    match (&head.method, path) {
-        (&Method::GET, "/.well-known/openid-configuration") => json_of(200, &issuer.discovery()),
-        (&Method::GET, "/jwks") => {
-            shared.key_requests.fetch_add(1, Ordering::Relaxed);
-            json_of(200, &issuer.jwks())
-        }
-        (&Method::POST, path) => {
-            let tenant = path.strip_prefix('/').and_then(|p| p.strip_suffix("/oauth2/v2.0/token"));
-            let Some(tenant) = tenant else {
-                return json_of(404, &json!({}));
-            };
-            let Ok(body) = Limited::new(body, MAX_REQUEST).collect().await else {
-                return json_of(413, &json!({}));
-            };
-            let kind = head.headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok());
-            let is_form = kind.is_some_and(|k| k.starts_with("application/x-www-form-urlencoded"));
-            token(shared, tenant, is_form, &body.to_bytes())
-        }
-        _ => json_of(404, &json!({})),
+    if head.method == Method::POST {
+        let Some(tenant) = place.tenant_of_token_endpoint(path) else {
+            return json_of(404, &json!({}));
+        };
+        let Ok(body) = Limited::new(body, MAX_REQUEST).collect().await else {
+            return json_of(413, &json!({}));
+        };
+        let header = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let is_form = header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+        let form = if is_form { form_of(&body.to_bytes()) } else { Vec::new() };
+        let audiences = place.audiences(issuer.url(), tenant);
+        return token(shared, tokens::issue(&shared.options, tenant, &form, header(AUTHORIZATION), &audiences));
+    }
+    if head.method != Method::GET {
+        return json_of(405, &json!({}));
+    }
+    if path == "/jwks" || place.is_key_set(path) {
+        shared.key_requests.fetch_add(1, Ordering::Relaxed);
+        return json_of(200, &issuer.jwks());
+    }
+    let query = form_of(head.uri.query().unwrap_or_default().as_bytes());
+    if path == "/authorize" || place.is_authorization(path) {
+        return authorize(&query);
+    }
+    match path {
+        "/.well-known/openid-configuration" => json_of(200, &issuer.discovery()),
+        "/common/discovery/instance" => match discovery::instance(&place, &query) {
+            Ok(document) => json_of(200, &document),
+            Err(refused) => json_of(refused.status.as_u16(), &refused.json()),
+        },
+        path => match place.tenant_of_discovery(path) {
+            Some(tenant) if shared.options.has_tenant(tenant) => json_of(200, &discovery::tenant(&place, tenant)),
+            Some(_) => {
+                let refused = tokens::Refused::no_tenant();
+                json_of(refused.status.as_u16(), &refused.json())
+            }
+            None => json_of(404, &json!({})),
+        },
     }
 }
 
-fn token(shared: &Shared, tenant: &str, is_form: bool, body: &[u8]) -> Response<Body> {
-    let form = if is_form { form_of(body) } else { Vec::new() };
-    match tokens::issue(&shared.options, tenant, &form) {
+/// Nobody sits before a screen here: the browser is sent back with the word for that (OpenID Connect Core, section 3.1.2.6).
+fn authorize(query: &[(String, String)]) -> Response<Body> {
+    let field = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let back = field("redirect_uri").and_then(|to| reqwest::Url::parse(to).ok());
+    let Some(mut back) = back else {
+        return json_of(400, &json!({ "error": "invalid_request", "error_description": "AADSTS900144: redirect_uri is missing." }));
+    };
+    back.query_pairs_mut().append_pair("error", "login_required");
+    if let Some(state) = field("state") {
+        back.query_pairs_mut().append_pair("state", state);
+    }
+    let mut response = json_of(302, &json!({}));
+    match HeaderValue::from_str(back.as_str()) {
+        Ok(to) => response.headers_mut().insert(LOCATION, to),
+        Err(_) => return json_of(400, &json!({ "error": "invalid_request" })),
+    };
+    response
+}
+
+fn token(shared: &Shared, issued: Result<Value, tokens::Refused>) -> Response<Body> {
+    match issued {
         Ok(token) => {
             shared.tokens.fetch_add(1, Ordering::Relaxed);
             json_of(200, &token)
@@ -225,7 +274,7 @@ fn token(shared: &Shared, tenant: &str, is_form: bool, body: &[u8]) -> Response<
 }
 
 /// The fields of a form.
-fn form_of(body: &[u8]) -> Vec<(String, String)> {
+pub(super) fn form_of(body: &[u8]) -> Vec<(String, String)> {
     // A relative address parses with a base; its query has the same syntax as a form.
     let mut url = reqwest::Url::parse("https://form.invalid/").expect("a constant address");
     url.set_query(std::str::from_utf8(body).ok());

@@ -1,9 +1,10 @@
-//! The token endpoint for service accounts: client credentials with a secret, errors as Microsoft Entra words them.
+//! The token endpoint for service accounts: client credentials, errors as Microsoft Entra words them.
 
 use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::clients::{Shown, identify};
 use super::server::IdentityOptions;
 
 /// A refusal: status, OAuth error (RFC 6749, section 5.2), Entra's own number, and a sentence.
@@ -17,12 +18,20 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    fn new(status: u16, error: &'static str, number: u32, text: &'static str) -> Self {
+    pub(super) fn new(status: u16, error: &'static str, number: u32, text: &'static str) -> Self {
         Self { status: StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST), error, number, text, is_misuse: false }
     }
 
-    fn misuse(self) -> Self {
+    pub(super) fn misuse(self) -> Self {
         Self { is_misuse: true, ..self }
+    }
+
+    pub(super) fn missing() -> Self {
+        Self::new(400, "invalid_request", 900_144, "The request body must contain all required parameters.").misuse()
+    }
+
+    pub(super) fn no_tenant() -> Self {
+        Self::new(400, "invalid_request", 90_002, "Tenant not found.")
     }
 
     /// The body.
@@ -38,38 +47,34 @@ impl Refused {
     }
 }
 
-/// Answers `POST /{tenant}/oauth2/v2.0/token` with this form.
-pub(super) fn issue(options: &IdentityOptions, tenant: &str, form: &[(String, String)]) -> Result<Value, Refused> {
+/// Answers `POST /{tenant}/oauth2/v2.0/token` with this form and this `Authorization` header; `audiences` are the endpoint's names.
+pub(super) fn issue(
+    options: &IdentityOptions,
+    tenant: &str,
+    form: &[(String, String)],
+    header: Option<&str>,
+    audiences: &[String],
+) -> Result<Value, Refused> {
     let field = |name: &str| {
         let found = form.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     };
-    if !options.tenants.iter().any(|known| known == tenant) {
-        return Err(Refused::new(400, "invalid_request", 90_002, "Tenant not found."));
+    if !options.has_tenant(tenant) {
+        return Err(Refused::no_tenant());
     }
-    let missing = || {
-        let text = "The request body must contain all required parameters.";
-        Refused::new(400, "invalid_request", 900_144, text).misuse()
-    };
-    if field("grant_type").ok_or_else(missing)? != "client_credentials" {
+    if field("grant_type").ok_or_else(Refused::missing)? != "client_credentials" {
         let text = "The app requested an unsupported grant type.";
         return Err(Refused::new(400, "unsupported_grant_type", 70_003, text).misuse());
     }
-    let (id, scope) = (field("client_id").ok_or_else(missing)?, field("scope").ok_or_else(missing)?);
-    let client = options.clients.iter().find(|client| client.id == id);
-    let client = client.ok_or_else(|| {
-        let text = "Application was not found in the directory.";
-        Refused::new(400, "unauthorized_client", 700_016, text)
-    })?;
-    let secret = field("client_secret").ok_or_else(|| {
-        let text = "The request body must contain client_assertion or client_secret.";
-        Refused::new(401, "invalid_client", 7_000_218, text).misuse()
-    })?;
-    let known = client.secret.as_bytes();
-    if aws_lc_rs::constant_time::verify_slices_are_equal(known, secret.as_bytes()).is_err() {
-        let text = "Invalid client secret provided.";
-        return Err(Refused::new(401, "invalid_client", 7_000_215, text));
-    }
+    let scope = field("scope").ok_or_else(Refused::missing)?;
+    let shown = Shown {
+        client_id: field("client_id"),
+        secret: field("client_secret"),
+        assertion_type: field("client_assertion_type"),
+        assertion: field("client_assertion"),
+        header,
+    };
+    let client = identify(options, shown, audiences)?;
     let Some(resource) = scope.strip_suffix("/.default") else {
         let text = "The provided value for scope is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier.";
         return Err(Refused::new(400, "invalid_scope", 1_002_012, text).misuse());
@@ -84,6 +89,6 @@ pub(super) fn issue(options: &IdentityOptions, tenant: &str, form: &[(String, St
         "token_type": "Bearer",
         "expires_in": seconds,
         "ext_expires_in": seconds,
-        "access_token": options.accounts.issue(&client.id, resource, lifetime),
+        "access_token": options.accounts.issue(&client, resource, lifetime),
     }))
 }

@@ -79,6 +79,7 @@ pub struct Ledger {
     totals: Totals,
     refusals: Mutex<Refusals>,
     misuse: MisuseBook,
+    remarks: MisuseBook,
     sample: Mutex<Option<String>>,
     sample_due_us: AtomicU64,
 }
@@ -107,6 +108,7 @@ impl Ledger {
             totals: Totals::default(),
             refusals: Mutex::default(),
             misuse: MisuseBook::default(),
+            remarks: MisuseBook::default(),
             sample: Mutex::default(),
             sample_due_us: AtomicU64::new(0),
         }
@@ -272,6 +274,7 @@ impl Ledger {
             from_hint: Latency::of(&from_hint),
             from_delivery: Latency::of(&from_delivery),
             misuse: self.misuse.counts(),
+            remarks: self.remarks.counts(),
             refusals: self.refusal_counts(),
             ..Verdict::default()
         };
@@ -393,6 +396,10 @@ impl Witness for Ledger {
 
     fn misuse(&self, what: Misuse) {
         self.misuse.enter(what);
+    }
+
+    fn remark(&self, what: Misuse) {
+        self.remarks.enter(what);
     }
 }
 

@@ -127,6 +127,8 @@ pub struct Verdict {
     pub badges_behind: u64,
     /// Broken rules.
     pub misuse: Vec<MisuseCount>,
+    /// What a real server takes though it advises against it, or carries out though the simulated one does not; not judged.
+    pub remarks: Vec<MisuseCount>,
     /// Refused pushes, injected faults included.
     pub refusals: Vec<RefusalCount>,
     /// Hint on the wire to push on the wire.
@@ -181,6 +183,10 @@ impl fmt::Display for Verdict {
         for rule in &self.misuse {
             let example = rule.examples.first().map_or("", String::as_str);
             writeln!(f, "  MISUSE {:<16} {} x {}: {example}", rule.server, rule.count, rule.rule)?;
+        }
+        for remark in &self.remarks {
+            let example = remark.examples.first().map_or("", String::as_str);
+            writeln!(f, "  remark {:<16} {} x {}: {example}", remark.server, remark.count, remark.rule)?;
         }
         for lost in self.lost.iter().take(10) {
             writeln!(f, "  LOST {} in {} for device {} ({} ms ago)", lost.mail, lost.mailbox, lost.device, lost.age_ms)?;

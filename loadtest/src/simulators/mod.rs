@@ -64,8 +64,8 @@ impl Simulators {
         crate::tls::install_provider();
         let ledger = Arc::new(Ledger::new(options.window).adopting(options.take_strangers));
         let world = World::new(Arc::clone(&ledger) as Arc<dyn Witness>);
-        let basic = (Credentials::BASIC_USER.to_owned(), credentials.basic_password.clone());
-        let accounts = Arc::new(Accounts::new([basic]));
+        let basic = [Credentials::BASIC_USER, Credentials::PLAIN_USER];
+        let accounts = Arc::new(Accounts::new(basic.map(|user| (user.to_owned(), credentials.basic_password.clone()))));
         let exchange_faults = Arc::new(match options.faults {
             FaultLevel::None => ExchangeFaults::none(),
             FaultLevel::Storm => ExchangeFaults::storm(options.seed),
@@ -198,7 +198,7 @@ impl Simulators {
     }
 
     /// Writes what a product in another process needs into a folder: `ca.pem`, `apns.p8`, `fcm.json`, `oauth-client-secret`,
-    /// `basic-password`, and `simulators.json`, which says where everything is and under which names.
+    /// `oauth-client.pem`, `oauth-client-key.pem`, `basic-password`, and `simulators.json`, which says where everything is and under which names.
     ///
     /// The first three and the secrets are there already if the credentials came from [`Credentials::load_or_create`].
     ///
@@ -212,7 +212,7 @@ impl Simulators {
             "apns": {"kid": Credentials::APNS_KID, "team": Credentials::APNS_TEAM, "topic": Credentials::APP},
             "fcm": {"project": Credentials::FCM_PROJECT, "client_email": Credentials::FCM_EMAIL},
             "oauth": {"tenant": Credentials::TENANT, "client_id": Credentials::OAUTH_CLIENT_ID},
-            "basic": {"user": Credentials::BASIC_USER},
+            "basic": {"user": Credentials::BASIC_USER, "without_impersonation": Credentials::PLAIN_USER},
             "issuer": {"url": self.endpoints.issuer, "audience": self.identity.issuer().audience()},
         });
         std::fs::write(dir.join("simulators.json"), format!("{summary:#}\n"))

@@ -51,6 +51,8 @@ pub struct Options {
     pub address: IpAddr,
     /// On which ports.
     pub ports: Ports,
+    /// Host names in the servers' certificates besides `localhost`, for clients whose address of a provider is fixed.
+    pub names: Vec<String>,
     /// Between two signs of life on a quiet stream of Exchange; 45 s on the real one.
     pub heartbeat: Duration,
     /// What `ConnectionTimeout` of a stream counts in: a minute, or less in a test.
@@ -76,6 +78,7 @@ impl Default for Options {
             faults: FaultLevel::None,
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             ports: Ports::FREE,
+            names: Vec::new(),
             heartbeat: Duration::from_secs(45),
             stream_minute: Duration::from_secs(60),
             window: Duration::from_secs(3),

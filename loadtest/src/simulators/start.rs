@@ -23,6 +23,9 @@ use super::options::{FaultLevel, Options};
 /// The name under which all simulators are reached, and one that means the same.
 pub(super) const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
+/// What tokens may be for: Exchange takes those for the first and no other.
+const RESOURCES: [&str; 2] = ["https://outlook.office365.com", "https://graph.microsoft.com"];
+
 /// How long a token for Exchange is good in a storm: its end is met several times.
 const SHORT_LIFE: Duration = Duration::from_secs(20);
 
@@ -50,7 +53,9 @@ impl<'a> Start<'a> {
     }
 
     fn tls(&self, alpn: &[&[u8]]) -> Arc<rustls::ServerConfig> {
-        Arc::new(self.credentials.authority.server_config(&NAMES, alpn))
+        let further = self.options.names.iter().map(String::as_str);
+        let names: Vec<&str> = NAMES.into_iter().chain(further).collect();
+        Arc::new(self.credentials.authority.server_config(&names, alpn))
     }
 
     /// Each draws its own sequence from the one seed.
@@ -113,6 +118,8 @@ impl<'a> Start<'a> {
         let mut options = ExchangeOptions::new(Arc::clone(world), Arc::clone(accounts), self.tls(&[ALPN_HTTP_1_1]));
         options.bind = self.bind(self.options.ports.exchange);
         options.faults = Arc::clone(faults);
+        options.audiences = vec![RESOURCES[0].to_owned()];
+        options.impersonators = [Credentials::OAUTH_CLIENT_ID, Credentials::BASIC_USER].map(str::to_owned).to_vec();
         options.autodiscover_faults = self.service_faults(5);
         options.timings.heartbeat = self.options.heartbeat;
         options.timings.minute = self.options.stream_minute;
@@ -127,6 +134,8 @@ impl<'a> Start<'a> {
         options
             .clients
             .push(identity::Client { id: Credentials::OAUTH_CLIENT_ID.to_owned(), secret: self.credentials.oauth_secret.clone() });
+        options.certificates.extend(self.credentials.oauth_certificate());
+        options.resources = RESOURCES.map(str::to_owned).to_vec();
         options.audience = self.options.audience.clone();
         options.faults = self.service_faults(6);
         if self.options.faults == FaultLevel::Storm {

@@ -237,7 +237,7 @@ impl Mailbox {
                 self.tell(&mut state, &[created, (EventKind::NewMail, name)], None);
             }
             Arrival::MovedIn => {
-                let elsewhere = ItemName { id: format!("{}=", &id[..id.len() - 8]), change_key: name.change_key.clone() };
+                let elsewhere = ItemName { id: id[..id.len() - 8].to_owned(), change_key: name.change_key.clone() };
                 self.tell(&mut state, &[(EventKind::Moved, name)], Some(elsewhere));
             }
             Arrival::Copied(_) => self.tell(&mut state, &[(EventKind::Created, name)], None),

@@ -3,12 +3,12 @@
 use http::header::HeaderValue;
 use http::{HeaderMap, Method, Response, StatusCode};
 
-use super::super::door::{log_on, unauthorized, with_type};
+use super::super::door::{is_xml, log_on, unauthorized, with_type};
 use super::super::server::Shared;
 use super::{Found, Redirect, look_up, misuse, moved};
 use crate::https::Body;
 use crate::world::Mailbox;
-use crate::xml::{self, escape};
+use crate::xml::{self, Element, escape};
 
 const REQUEST: &str = "http://schemas.microsoft.com/exchange/autodiscover/outlook/requestschema/2006";
 const OUTER: &str = "http://schemas.microsoft.com/exchange/autodiscover/responseschema/2006";
@@ -18,7 +18,7 @@ const INNER: &str = "http://schemas.microsoft.com/exchange/autodiscover/outlook/
 pub(in crate::exchange) fn pox(shared: &Shared, method: &Method, headers: &HeaderMap, body: &[u8]) -> Response<Body> {
     let mut response = match log_on(shared, headers) {
         Err(why) => unauthorized(why),
-        Ok(_) if method == Method::POST => answer(shared, body),
+        Ok(_) if method == Method::POST => answer(shared, headers, body),
         Ok(_) => document(&error("600", "Invalid Request")),
     };
     for (name, value) in [("X-SOAP-Enabled", "True"), ("X-OAuth-Enabled", "True")] {
@@ -27,7 +27,11 @@ pub(in crate::exchange) fn pox(shared: &Shared, method: &Method, headers: &Heade
     response
 }
 
-fn answer(shared: &Shared, body: &[u8]) -> Response<Body> {
+fn answer(shared: &Shared, headers: &HeaderMap, body: &[u8]) -> Response<Body> {
+    if !is_xml(headers) {
+        misuse(shared, "content-type", "a request is not text/xml");
+        return document(&error("600", "Invalid Request"));
+    }
     let Some(address) = read(body) else {
         misuse(shared, "schema", "no request for an address");
         return document(&error("600", "Invalid Request"));
@@ -51,9 +55,14 @@ fn read(body: &[u8]) -> Option<String> {
     if root.name != "Autodiscover" || root.namespace != REQUEST {
         return None;
     }
-    let request = root.child("Request")?;
-    let schema = request.child("AcceptableResponseSchema")?;
-    let address = request.child("EMailAddress")?.trimmed();
+    let child = |parent: &'_ Element, name: &str| {
+        let found = parent.children.iter().find(|child| child.name == name && child.namespace == REQUEST);
+        found.cloned()
+    };
+    let request = child(&root, "Request")?;
+    let schema = child(&request, "AcceptableResponseSchema")?;
+    let address = child(&request, "EMailAddress")?;
+    let address = address.trimmed();
     (schema.trimmed() == INNER && !address.is_empty()).then(|| address.to_owned())
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use http::{HeaderMap, Response, StatusCode};
 
-use super::super::door::{log_on, unauthorized, with_type};
+use super::super::door::{is_xml, log_on, plain, unauthorized, with_type};
 use super::super::names::SOAP;
 use super::super::server::Shared;
 use super::{Found, Redirect, look_up, misuse, moved};
@@ -21,6 +21,10 @@ const MAX_USERS: usize = 100;
 pub(in crate::exchange) fn soap(shared: &Shared, headers: &HeaderMap, body: &[u8]) -> Response<Body> {
     if let Err(why) = log_on(shared, headers) {
         return unauthorized(why);
+    }
+    if !is_xml(headers) {
+        misuse(shared, "content-type", "a request is not text/xml");
+        return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "text/xml is expected");
     }
     let ask = match read(body) {
         Ok(ask) => ask,
@@ -50,6 +54,11 @@ pub(in crate::exchange) fn soap(shared: &Shared, headers: &HeaderMap, body: &[u8
     document(&response(&format!("{none}<UserResponses>{users}</UserResponses>")))
 }
 
+/// The first child of that name in that namespace: the same name in another one is another element.
+fn child<'a>(parent: &'a Element, namespace: &str, name: &str) -> Option<&'a Element> {
+    parent.children.iter().find(|child| child.name == name && child.namespace == namespace)
+}
+
 struct Ask {
     users: Vec<String>,
     settings: Vec<String>,
@@ -61,25 +70,28 @@ fn read(body: &[u8]) -> Result<Ask, &'static str> {
     if root.name != "Envelope" || root.namespace != SOAP {
         return Err("no SOAP 1.1 envelope");
     }
-    let header = root.child("Header").ok_or("no header")?;
-    let action = header.child("Action").ok_or("no action")?;
-    if action.namespace != ADDRESSING || action.trimmed() != format!("{NS}/Autodiscover/GetUserSettings") {
+    let header = child(&root, SOAP, "Header").ok_or("no header")?;
+    let action = child(header, ADDRESSING, "Action").ok_or("no action")?;
+    if action.trimmed() != format!("{NS}/Autodiscover/GetUserSettings") {
         return Err("another action");
     }
-    if header.child("RequestedServerVersion").is_none_or(|v| v.namespace != NS) {
+    if child(header, NS, "RequestedServerVersion").is_none() {
         return Err("no RequestedServerVersion");
     }
-    let message = root.child("Body").and_then(|body| body.child("GetUserSettingsRequestMessage"));
-    let message = message.filter(|m| m.namespace == NS).ok_or("another message")?;
-    let request = message.child("Request").ok_or("no request")?;
-    let all = |list: &str, name: &str| -> Vec<String> {
-        let mut found: Vec<&Element> = Vec::new();
-        if let Some(list) = request.child(list) {
-            list.find_all(name, &mut found);
-        }
-        found.iter().map(|e| e.trimmed().to_owned()).collect()
-    };
-    let ask = Ask { users: all("Users", "Mailbox"), settings: all("RequestedSettings", "Setting") };
+    let message = child(&root, SOAP, "Body").and_then(|body| child(body, NS, "GetUserSettingsRequestMessage"));
+    let request = message.ok_or("another message").and_then(|message| child(message, NS, "Request").ok_or("no request"))?;
+    let users = child(request, NS, "Users").ok_or("no users")?;
+    let mut addresses = Vec::with_capacity(users.children.len());
+    for user in &users.children {
+        let mailbox = Some(user).filter(|user| user.name == "User" && user.namespace == NS).and_then(|user| child(user, NS, "Mailbox"));
+        addresses.push(mailbox.ok_or("a user without a mailbox")?.trimmed().to_owned());
+    }
+    let wanted = child(request, NS, "RequestedSettings").ok_or("no settings")?;
+    if wanted.children.iter().any(|setting| setting.name != "Setting" || setting.namespace != NS) {
+        return Err("something else among the settings");
+    }
+    let settings = wanted.children.iter().map(|setting| setting.trimmed().to_owned()).collect();
+    let ask = Ask { users: addresses, settings };
     if ask.users.is_empty() || ask.users.len() > MAX_USERS || ask.settings.is_empty() {
         return Err("too few or too many users, or no setting");
     }

@@ -9,11 +9,13 @@ use super::super::affinity::Wish;
 use super::super::budgets::{Counted, Slot};
 use super::super::faults::RequestFault;
 use super::super::names::{Failure, ends_subscriptions};
+use super::super::operations::resolve::resolve_names;
 use super::super::operations::{Answer, Call, refused};
 use super::super::reply;
 use super::super::request::{self, Operation, Request};
+use super::super::schema::Violation;
 use super::super::server::Shared;
-use super::{dress, log_on, plain, unauthorized};
+use super::{dress, is_xml, log_on, plain, unauthorized};
 use crate::https::Body;
 use crate::socket::Cut;
 use crate::world::Mailbox;
@@ -30,15 +32,7 @@ pub(super) async fn web_service(shared: Arc<Shared>, headers: &HeaderMap, body: 
     }
     let request = match read(body) {
         Ok(request) => request,
-        Err(what) => {
-            shared.misuse("schema", what.clone());
-            let text = format!("The request failed schema validation: {what}");
-            return Ok(dress::fault(&Failure::fault("ErrorSchemaValidation", text)));
-        }
-    };
-    let mailbox = match impersonated(&shared, &account, &request) {
-        Ok(mailbox) => mailbox,
-        Err(failure) => return Ok(dress::fault(&failure)),
+        Err(violation) => return Ok(dress::fault(&refusal(&shared, violation))),
     };
     if let Some(away) = shared.budgets.back_off(&account, shared.options.timings.back_off_grace) {
         if away.knew {
@@ -46,28 +40,57 @@ pub(super) async fn web_service(shared: Arc<Shared>, headers: &HeaderMap, body: 
         }
         return Ok(dress::fault(&Failure::busy(away.left)));
     }
+    if let (Operation::ResolveNames(ask), None) = (&request.operation, &request.impersonated) {
+        // The directory is asked in the caller's own name, which needs no mailbox.
+        let xml = resolve_names(&shared.options.world, ask);
+        return Ok(dress::document(&xml, None, false));
+    }
+    let mailbox = match impersonated(&shared, &account, is_token(headers), &request) {
+        Ok(mailbox) => mailbox,
+        Err(failure) if failure.is_fault => return Ok(dress::fault(&failure)),
+        Err(failure) => return Ok(dress::document(&refused(request.operation.name(), &failure), None, false)),
+    };
     let wish = Wish::read(headers);
     check_anchor(&shared, &wish, &mailbox);
     let door = Door { shared, account, mailbox, wish, cut, accepts_gzip: dress::accepts_gzip(headers) };
     door.pass(request).await
 }
 
-fn is_xml(headers: &HeaderMap) -> bool {
-    let kind = headers.get(http::header::CONTENT_TYPE);
-    let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    kind.to_ascii_lowercase().starts_with("text/xml")
+fn is_token(headers: &HeaderMap) -> bool {
+    let header = headers.get(http::header::AUTHORIZATION).map(http::HeaderValue::as_bytes);
+    header.and_then(|value| value.get(..7)).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "))
 }
 
-fn read(body: &[u8]) -> Result<Request, String> {
-    let text = std::str::from_utf8(body).map_err(|_| "not UTF-8".to_owned())?;
-    let root = crate::xml::parse(text).map_err(|e| e.to_string())?;
-    request::read(&root).map_err(|violation| violation.0)
+fn read(body: &[u8]) -> Result<Request, Violation> {
+    let text = std::str::from_utf8(body).map_err(|_| Violation::new("not UTF-8"))?;
+    let root = crate::xml::parse(text).map_err(|e| Violation::new(e.to_string()))?;
+    request::read(&root)
+}
+
+/// The answer to a request that is not carried out; only what breaks the schema is held against the client.
+fn refusal(shared: &Shared, violation: Violation) -> Failure {
+    match violation {
+        Violation::Broken(what) => {
+            let text = format!("The request failed schema validation: {what}");
+            shared.misuse("schema", what);
+            Failure::fault("ErrorSchemaValidation", text)
+        }
+        Violation::NotSimulated(what) => shared.not_simulated(&what),
+        Violation::Refused(failure) => {
+            shared.misuse("refused", failure.code);
+            failure
+        }
+    }
 }
 
 /// The mailbox that is acted as. A service account has no mailbox of its own here, so it must impersonate, and must be allowed to.
-fn impersonated(shared: &Shared, account: &str, request: &Request) -> Result<Arc<Mailbox>, Failure> {
+fn impersonated(shared: &Shared, account: &str, is_token: bool, request: &Request) -> Result<Arc<Mailbox>, Failure> {
     let Some(smtp) = &request.impersonated else {
         shared.misuse("impersonation-missing", request.operation.name().as_str());
+        if !is_token {
+            let text = "When making a request as an account that does not have a mailbox, you must specify the mailbox primary SMTP address for any distinguished folder Ids.";
+            return Err(Failure::message("ErrorMissingEmailAddress", text));
+        }
         let text = "ExchangeImpersonation SOAP header must be present for this type of account.";
         return Err(Failure::fault("ErrorInvalidExchangeImpersonationHeaderData", text));
     };
@@ -82,10 +105,11 @@ fn impersonated(shared: &Shared, account: &str, request: &Request) -> Result<Arc
     })
 }
 
-/// The anchor is always wanted; without affinity it must be the mailbox itself, else the request lands elsewhere.
+/// Affinity needs an anchor; without affinity it is advised, and must be the mailbox itself, else the request lands elsewhere.
 fn check_anchor(shared: &Shared, wish: &Wish, mailbox: &Mailbox) {
     match &wish.anchor {
-        None => shared.misuse("anchor-missing", mailbox.smtp()),
+        None if wish.affinity => shared.misuse("anchor-missing", mailbox.smtp()),
+        None => shared.remark("anchor-missing", mailbox.smtp()),
         Some(anchor) if !wish.affinity && anchor != mailbox.smtp() => {
             shared.misuse("anchor-of-another-mailbox", mailbox.smtp());
         }
@@ -134,7 +158,7 @@ impl Door {
                 return Ok(dress::faulty(other, name));
             }
         }
-        let slots = match self.take_slots(&request).await {
+        let slots = match self.take_slots(&request) {
             Ok(slots) => slots,
             Err(failure) => return Ok(dress::fault(&failure)),
         };
@@ -195,9 +219,8 @@ impl Door {
     }
 
     /// Takes a place in the budget of the impersonated mailbox, as impersonation charges it.
-    async fn take_slots(&self, request: &Request) -> Result<Vec<Slot>, Failure> {
+    fn take_slots(&self, request: &Request) -> Result<Vec<Slot>, Failure> {
         let limits = &self.shared.options.limits;
-        let grace = self.shared.options.timings.slot_grace;
         let wanted: &[(Counted, usize, &'static str)] = match request.operation {
             Operation::GetStreamingEvents(_) => &[(Counted::Hanging, limits.hanging_connections, "hanging-connections")],
             Operation::SyncFolderItems(_) => {
@@ -207,8 +230,7 @@ impl Door {
         };
         let mut slots = Vec::with_capacity(wanted.len());
         for (counted, limit, rule) in wanted {
-            let taken = self.shared.budgets.take(*counted, self.mailbox.smtp(), *limit, grace).await;
-            let Some(slot) = taken else {
+            let Some(slot) = self.shared.budgets.take(*counted, self.mailbox.smtp(), *limit) else {
                 self.shared.misuse(rule, self.mailbox.smtp());
                 return Err(over_budget(*counted, *limit));
             };

@@ -135,7 +135,7 @@ impl Storm {
                 code("ErrorExceededSubscriptionCount", "You have exceeded the available subscriptions for your account.")
             }
             OperationName::Unsubscribe => code("ErrorSubscriptionNotFound", "The specified subscription was not found."),
-            OperationName::GetItem | OperationName::GetFolder | OperationName::FindItem => RequestFault::Status(503),
+            _ => RequestFault::Status(503),
         }
     }
 

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
 use super::Call;
-use crate::exchange::names::{Failure, MAX_FOUND};
+use crate::exchange::names::{Failure, MAX_FOUND, MAX_FOUND_RESTRICTED};
 use crate::exchange::reply::{failure, response, success};
 use crate::exchange::request::{FindItem, GetItem, OperationName, Shape};
 use crate::world::{ItemView, Mailbox};
@@ -15,18 +17,20 @@ pub(super) fn get_item(call: &Call, ask: &GetItem) -> String {
     let name = OperationName::GetItem;
     let limit = call.shared.options.limits.ids_per_get_item;
     if ask.ids.len() > limit {
-        call.misuse("too-many-item-ids", format!("{} in one GetItem", ask.ids.len()));
+        call.shared.remark("too-many-item-ids", format!("{} in one GetItem", ask.ids.len()));
     }
     let mut messages = String::new();
     for id in &ask.ids {
-        match call.mailbox.item(id) {
-            Some(item) => {
+        let found = if is_id(id) { Ok(call.mailbox.item(id)) } else { Err(bad_id(id)) };
+        match found {
+            Ok(Some(item)) => {
                 let mut content = "<m:Items>".to_owned();
                 write_item(&mut content, &item, &ask.shape, &call.mailbox, call.flavour.forbidden);
                 content.push_str("</m:Items>");
                 messages.push_str(&success(name, &content));
             }
-            None => {
+            Err(refused) => messages.push_str(&failure(name, &refused, "<m:Items/>")),
+            Ok(None) => {
                 let text = "The specified object was not found in the store.";
                 let gone = Failure::message("ErrorItemNotFound", text);
                 messages.push_str(&failure(name, &gone, "<m:Items/>"));
@@ -36,10 +40,27 @@ pub(super) fn get_item(call: &Call, ask: &GetItem) -> String {
     response(name, &messages)
 }
 
+/// Whether the text has the form of an id of a folder or an item.
+pub(super) fn is_id(text: &str) -> bool {
+    STANDARD.decode(text).is_ok_and(|bytes| bytes.starts_with(&[0, 3, 0x24, 0]))
+}
+
+fn bad_id(id: &str) -> Failure {
+    if id.is_empty() {
+        return Failure::message("ErrorInvalidIdEmpty", "Id must be non-empty.");
+    }
+    Failure::message("ErrorInvalidIdMalformed", "Id is malformed.")
+}
+
 pub(super) fn find_item(call: &Call, ask: &FindItem) -> Result<String, Failure> {
     call.check_inbox(&ask.folder)?;
-    let max = ask.max.unwrap_or(MAX_FOUND).min(MAX_FOUND);
-    let (found, total) = call.mailbox.received_since(ask.since, ask.offset.saturating_add(max));
+    let most = if ask.since.is_some() { MAX_FOUND_RESTRICTED } else { MAX_FOUND };
+    let end = ask.offset.saturating_add(ask.max.unwrap_or(most).min(most));
+    let (mut found, total) = call.mailbox.received_since(ask.since, if ask.ascending { usize::MAX } else { end });
+    if ask.ascending {
+        found.reverse();
+        found.truncate(end);
+    }
     let mut items = String::new();
     for item in found.iter().skip(ask.offset) {
         write_item(&mut items, item, &ask.shape, &call.mailbox, call.flavour.forbidden);

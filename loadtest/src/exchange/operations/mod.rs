@@ -2,6 +2,8 @@
 
 mod folder;
 mod items;
+mod pull;
+pub(super) mod resolve;
 mod stream;
 mod subscription;
 mod sync;
@@ -16,6 +18,7 @@ use super::server::Shared;
 use crate::https::Body;
 use crate::socket::Cut;
 use crate::world::Mailbox;
+use folder::Folder;
 
 /// A request that passed every check at the door.
 pub(super) struct Call {
@@ -51,17 +54,18 @@ impl Call {
             Operation::SyncFolderItems(ask) => document(sync::sync_folder_items(&self, &ask)?),
             Operation::GetItem(ask) => document(items::get_item(&self, &ask)),
             Operation::FindItem(ask) => document(items::find_item(&self, &ask)?),
-            Operation::GetFolder(ask) => document(folder::get_folder(&self, &ask)?),
+            Operation::GetFolder(ask) => document(folder::get_folder(&self, &ask)),
+            Operation::GetEvents(ask) => document(pull::get_events(&self, &ask)?),
+            Operation::ResolveNames(ask) => document(resolve::resolve_names(&self.shared.options.world, &ask)),
         }
     }
 
     /// Refuses any folder but the inbox of the impersonated mailbox.
     fn check_inbox(&self, folder: &FolderName) -> Result<(), Failure> {
-        if folder.is_inbox_of(self.mailbox.smtp(), self.mailbox.folder_id()) {
-            return Ok(());
+        match Folder::find(&self.mailbox, folder)? {
+            Folder::Inbox => Ok(()),
+            other => Err(self.shared.not_simulated(&format!("what is in the folder {other:?}"))),
         }
-        let text = "The specified folder could not be found in the store.";
-        Err(Failure::message("ErrorFolderNotFound", text))
     }
 
     fn misuse(&self, rule: &'static str, detail: impl Into<String>) {

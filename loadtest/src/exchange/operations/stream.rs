@@ -1,7 +1,7 @@
 //! GetStreamingEvents: one answer that lasts for minutes.
 
 mod body;
-mod envelopes;
+pub(super) mod envelopes;
 mod run;
 
 use std::sync::Arc;

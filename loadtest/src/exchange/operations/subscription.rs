@@ -1,15 +1,18 @@
 //! Subscribe and Unsubscribe.
 
-use super::{Answer, Call};
+use super::{Answer, Call, pull};
 use crate::exchange::names::Failure;
 use crate::exchange::reply::{response, success};
-use crate::exchange::request::{OperationName, Subscribe};
+use crate::exchange::request::{Delivery, OperationName, Subscribe};
 use crate::exchange::subscriptions::Unusable;
 use crate::xml::escape;
 
 pub(super) fn subscribe(call: &Call, ask: &Subscribe) -> Result<Answer, Failure> {
     if let Some(folder) = &ask.folder {
         call.check_inbox(folder)?;
+    }
+    if let Delivery::Pull { minutes } = ask.delivery {
+        return pull::subscribe(call, ask, minutes);
     }
     let options = &call.shared.options;
     let host = call.back_end.host(&options.groups);
@@ -21,12 +24,7 @@ pub(super) fn subscribe(call: &Call, ask: &Subscribe) -> Result<Answer, Failure>
         (options.limits.subscriptions, options.limits.queued_events),
         options.timings.subscription_lifetime,
     );
-    let Some(subscription) = made else {
-        call.misuse("too-many-subscriptions", call.mailbox.smtp());
-        let text =
-            "You have exceeded the available subscriptions for your account. Remove unnecessary subscriptions and try your request again.";
-        return Err(Failure::message("ErrorExceededSubscriptionCount", text));
-    };
+    let subscription = made.ok_or_else(|| too_many(call))?;
     // Only the first response sets it: a client that sends it has it.
     let wants_cookie = call.wish.affinity && call.wish.cookie.is_none();
     let cookie = wants_cookie.then(|| call.back_end.cookie(&options.groups));
@@ -35,14 +33,26 @@ pub(super) fn subscribe(call: &Call, ask: &Subscribe) -> Result<Answer, Failure>
     Ok(Answer::Document(response(name, &success(name, &content)), cookie))
 }
 
+/// The refusal of a subscription more than the mailbox may have.
+pub(super) fn too_many(call: &Call) -> Failure {
+    call.misuse("too-many-subscriptions", call.mailbox.smtp());
+    let text =
+        "You have exceeded the available subscriptions for your account. Remove unnecessary subscriptions and try your request again.";
+    Failure::message("ErrorExceededSubscriptionCount", text)
+}
+
 pub(super) fn unsubscribe(call: &Call, id: &str) -> Result<String, Failure> {
     let shared = &call.shared;
+    let name = OperationName::Unsubscribe;
+    if shared.pulls.find(id, &call.account).is_some() {
+        shared.pulls.remove(id);
+        return Ok(response(name, &success(name, "")));
+    }
     let lifetime = shared.options.timings.subscription_lifetime;
     let found = shared.subscriptions.find(id, &call.account, call.back_end, lifetime);
     match found {
         Ok(_) => {
             shared.subscriptions.remove(id);
-            let name = OperationName::Unsubscribe;
             Ok(response(name, &success(name, "")))
         }
         Err(why) => Err(unusable(why)),

@@ -1,10 +1,10 @@
-//! Requests about folders and items (MS-OXWSSYNC, MS-OXWSCORE, MS-OXWSFOLD, MS-OXWSSRCH).
+//! Requests about items (MS-OXWSSYNC, MS-OXWSCORE, MS-OXWSSRCH).
 
 use jiff::Timestamp;
 
 use super::super::names::{MAX_CHANGES, MESSAGES, TYPES};
 use super::super::schema::{Sequence, Violation, attribute, number, word};
-use super::{FolderName, read_folder};
+use super::FolderName;
 use crate::xml::Element;
 
 /// Which properties an answer shows.
@@ -22,7 +22,12 @@ impl Shape {
         self.everything || self.fields.iter().any(|known| known == field)
     }
 
-    fn read(shape: &Element) -> Result<Self, Violation> {
+    /// The properties that were named.
+    pub(super) fn fields(&self) -> &[String] {
+        &self.fields
+    }
+
+    pub(super) fn read(shape: &Element) -> Result<Self, Violation> {
         let mut parts = Sequence::of(shape);
         let base = word(parts.of_type("BaseShape")?, &["IdOnly", "Default", "AllProperties", "PcxPeopleSearch"])?;
         let before = [
@@ -43,8 +48,13 @@ impl Shape {
         let mut fields = Vec::new();
         if let Some(list) = parts.optional(TYPES, "AdditionalProperties") {
             let mut inner = Sequence::of(list);
-            while let Some(path) = inner.optional(TYPES, "FieldURI") {
-                fields.push(field_uri(path)?);
+            while let Some(path) = inner.any_type() {
+                match path.name.as_str() {
+                    "FieldURI" => fields.push(attribute(path, "FieldURI")?.to_owned()),
+                    // No item here has any of them, and an answer leaves out what an item does not have.
+                    "IndexedFieldURI" | "ExtendedFieldURI" => {}
+                    other => return Err(Violation::new(format!("'{other}' names no property"))),
+                }
             }
             inner.end()?;
             if list.children.is_empty() {
@@ -54,15 +64,6 @@ impl Shape {
         parts.end()?;
         Ok(Self { fields, everything: base != "IdOnly" })
     }
-}
-
-fn field_uri(path: &Element) -> Result<String, Violation> {
-    let uri = attribute(path, "FieldURI")?;
-    let known = ["item:", "message:", "folder:"];
-    if known.iter().any(|family| uri.starts_with(family)) {
-        return Ok(uri.to_owned());
-    }
-    Err(Violation::new(format!("no property is called '{uri}'")))
 }
 
 /// What changed since a sync state.
@@ -79,7 +80,7 @@ impl SyncFolderItems {
     pub(super) fn read(request: &Element) -> Result<Self, Violation> {
         let mut parts = Sequence::of(request);
         let shape = Shape::read(parts.message("ItemShape")?)?;
-        let folder = read_folder(parts.message("SyncFolderId")?)?;
+        let folder = FolderName::read_only(parts.message("SyncFolderId")?)?;
         let state = parts.optional(MESSAGES, "SyncState");
         let sync_state = state.map(|s| s.trimmed().to_owned());
         let ignored = match parts.optional(MESSAGES, "Ignore") {
@@ -121,8 +122,14 @@ impl GetItem {
 fn item_ids(list: &Element) -> Result<Vec<String>, Violation> {
     let mut inner = Sequence::of(list);
     let mut ids = Vec::with_capacity(list.children.len());
-    while let Some(id) = inner.optional(TYPES, "ItemId") {
-        ids.push(attribute(id, "Id")?.to_owned());
+    while let Some(id) = inner.any_type() {
+        match id.name.as_str() {
+            "ItemId" => ids.push(attribute(id, "Id")?.to_owned()),
+            "OccurrenceItemId" | "RecurringMasterItemId" | "RecurringMasterItemIdRanges" => {
+                return Err(Violation::not_simulated("items of a series"));
+            }
+            other => return Err(Violation::new(format!("'{other}' names no item"))),
+        }
     }
     inner.end()?;
     if ids.is_empty() {
@@ -131,24 +138,7 @@ fn item_ids(list: &Element) -> Result<Vec<String>, Violation> {
     Ok(ids)
 }
 
-/// Properties of the inbox.
-#[derive(Clone, Debug)]
-pub(in crate::exchange) struct GetFolder {
-    pub(in crate::exchange) shape: Shape,
-    pub(in crate::exchange) folder: FolderName,
-}
-
-impl GetFolder {
-    pub(super) fn read(request: &Element) -> Result<Self, Violation> {
-        let mut parts = Sequence::of(request);
-        let shape = Shape::read(parts.message("FolderShape")?)?;
-        let folder = read_folder(parts.message("FolderIds")?)?;
-        parts.end()?;
-        Ok(Self { shape, folder })
-    }
-}
-
-/// Items of the inbox received since a time, newest first.
+/// Items of the inbox received since a time, by age.
 #[derive(Clone, Debug)]
 pub(in crate::exchange) struct FindItem {
     pub(in crate::exchange) shape: Shape,
@@ -156,6 +146,8 @@ pub(in crate::exchange) struct FindItem {
     pub(in crate::exchange) offset: usize,
     pub(in crate::exchange) max: Option<usize>,
     pub(in crate::exchange) since: Option<Timestamp>,
+    /// The oldest first.
+    pub(in crate::exchange) ascending: bool,
 }
 
 impl FindItem {
@@ -176,16 +168,33 @@ impl FindItem {
                 return Err(Violation::new("no base point of that name"));
             }
         }
+        for view in ["FractionalPageItemView", "CalendarView", "ContactsView", "SeekToConditionPageItemView"] {
+            if parts.optional(MESSAGES, view).is_some() {
+                return Err(Violation::not_simulated(format!("{view} of FindItem")));
+            }
+        }
+        for group in ["GroupBy", "DistinguishedGroupBy"] {
+            if parts.optional(MESSAGES, group).is_some() {
+                return Err(Violation::not_simulated("groups of FindItem"));
+            }
+        }
         let since = match parts.optional(MESSAGES, "Restriction") {
             Some(restriction) => Some(received_since(restriction)?),
             None => None,
         };
-        if let Some(order) = parts.optional(MESSAGES, "SortOrder") {
-            descending_by_time(order)?;
+        let ascending = match parts.optional(MESSAGES, "SortOrder") {
+            Some(order) => ascending_by_time(order)?,
+            None => false,
+        };
+        let folder = FolderName::read_one(parts.message("ParentFolderIds")?)?;
+        if parts.optional(MESSAGES, "QueryString").is_some() {
+            return Err(Violation::not_simulated("searches by words"));
         }
-        let folder = read_folder(parts.message("ParentFolderIds")?)?;
         parts.end()?;
-        Ok(Self { shape, folder, offset, max, since })
+        if traversal != "Shallow" {
+            return Err(Violation::not_simulated(format!("traversal {traversal}")));
+        }
+        Ok(Self { shape, folder, offset, max, since, ascending })
     }
 }
 
@@ -196,10 +205,13 @@ fn bad_number(_: std::num::ParseIntError) -> Violation {
 /// The one restriction that is understood here: DateTimeReceived at or after a time.
 fn received_since(restriction: &Element) -> Result<Timestamp, Violation> {
     let mut parts = Sequence::of(restriction);
-    let test = parts.of_type("IsGreaterThanOrEqualTo")?;
+    let test = parts.any_type().ok_or_else(|| Violation::new("an empty restriction"))?;
     parts.end()?;
+    if test.name != "IsGreaterThanOrEqualTo" {
+        return Err(Violation::not_simulated(format!("restriction {}", test.name)));
+    }
     let mut parts = Sequence::of(test);
-    received_field(parts.of_type("FieldURI")?)?;
+    received_field(&mut parts)?;
     let value = parts.of_type("FieldURIOrConstant")?;
     parts.end()?;
     let mut parts = Sequence::of(value);
@@ -208,21 +220,28 @@ fn received_since(restriction: &Element) -> Result<Timestamp, Violation> {
     constant.parse().map_err(|_| Violation::new("the constant is no time"))
 }
 
-fn descending_by_time(order: &Element) -> Result<(), Violation> {
+fn ascending_by_time(order: &Element) -> Result<bool, Violation> {
     let mut parts = Sequence::of(order);
     let by = parts.of_type("FieldOrder")?;
-    parts.end()?;
-    if attribute(by, "Order")? != "Descending" {
-        return Err(Violation::new("only the descending order is known here"));
+    if parts.optional(TYPES, "FieldOrder").is_some() {
+        return Err(Violation::not_simulated("orders by several properties"));
     }
+    parts.end()?;
+    let ascending = match attribute(by, "Order")? {
+        "Ascending" => true,
+        "Descending" => false,
+        _ => return Err(Violation::new("no order of that name")),
+    };
     let mut parts = Sequence::of(by);
-    received_field(parts.of_type("FieldURI")?)?;
-    parts.end()
+    received_field(&mut parts)?;
+    parts.end()?;
+    Ok(ascending)
 }
 
-fn received_field(field: &Element) -> Result<(), Violation> {
-    if field_uri(field)? == "item:DateTimeReceived" {
+fn received_field(parts: &mut Sequence<'_>) -> Result<(), Violation> {
+    let path = parts.any_type().ok_or_else(|| Violation::new("a property is missing"))?;
+    if path.name == "FieldURI" && attribute(path, "FieldURI")? == "item:DateTimeReceived" {
         return Ok(());
     }
-    Err(Violation::new("only item:DateTimeReceived is known here"))
+    Err(Violation::not_simulated("orders and restrictions by anything but item:DateTimeReceived"))
 }

@@ -1,13 +1,18 @@
 //! A request as the server understands it: who it is for, and what it asks.
 
+mod folders;
 mod items;
+mod resolve;
 mod subscription;
 
-pub(super) use items::{FindItem, GetFolder, GetItem, Shape, SyncFolderItems};
-pub(super) use subscription::{GetStreamingEvents, Subscribe};
+pub(super) use folders::{FolderName, GetFolder};
+pub(super) use items::{FindItem, GetItem, Shape, SyncFolderItems};
+pub(super) use resolve::ResolveNames;
+pub(super) use subscription::{Delivery, GetEvents, GetStreamingEvents, Subscribe};
 
-use super::names::{MESSAGES, SOAP, TYPES};
+use super::names::{Failure, MESSAGES, SOAP, TYPES};
 use super::schema::{Sequence, Violation, attribute, text};
+use super::vocabulary::{Version, is_not_simulated};
 use crate::xml::Element;
 
 /// What is asked.
@@ -20,6 +25,8 @@ pub(super) enum Operation {
     GetItem(GetItem),
     GetFolder(GetFolder),
     FindItem(FindItem),
+    GetEvents(GetEvents),
+    ResolveNames(ResolveNames),
 }
 
 /// The operations by name, for budgets, faults and answers.
@@ -39,6 +46,10 @@ pub enum OperationName {
     GetFolder,
     /// FindItem.
     FindItem,
+    /// GetEvents.
+    GetEvents,
+    /// ResolveNames.
+    ResolveNames,
 }
 
 impl OperationName {
@@ -52,6 +63,8 @@ impl OperationName {
             Self::GetItem => "GetItem",
             Self::GetFolder => "GetFolder",
             Self::FindItem => "FindItem",
+            Self::GetEvents => "GetEvents",
+            Self::ResolveNames => "ResolveNames",
         }
     }
 }
@@ -67,7 +80,36 @@ impl Operation {
             Self::GetItem(_) => OperationName::GetItem,
             Self::GetFolder(_) => OperationName::GetFolder,
             Self::FindItem(_) => OperationName::FindItem,
+            Self::GetEvents(_) => OperationName::GetEvents,
+            Self::ResolveNames(_) => OperationName::ResolveNames,
         }
+    }
+
+    /// The properties that it names.
+    fn fields(&self) -> &[String] {
+        match self {
+            Self::SyncFolderItems(ask) => ask.shape.fields(),
+            Self::GetItem(ask) => ask.shape.fields(),
+            Self::GetFolder(ask) => ask.shape.fields(),
+            Self::FindItem(ask) => ask.shape.fields(),
+            _ => &[],
+        }
+    }
+
+    /// Checks that the schema of this version has all of it.
+    fn check_version(&self, version: Version) -> Result<(), Violation> {
+        if let Some(uri) = self.fields().iter().find(|uri| !version.has_field(uri)) {
+            return Err(Violation::new(format!("no property of this version is called '{uri}'")));
+        }
+        let streams = match self {
+            Self::GetStreamingEvents(_) => true,
+            Self::Subscribe(ask) => ask.delivery == Delivery::Streaming,
+            _ => false,
+        };
+        if streams && version < Version::E2010_SP1 {
+            return Err(Violation::new("streaming notifications are not in the schema of this version"));
+        }
+        Ok(())
     }
 }
 
@@ -87,9 +129,9 @@ pub(super) fn read(envelope: &Element) -> Result<Request, Violation> {
     let mut parts = Sequence::of(envelope);
     let header = parts.optional(SOAP, "Header");
     let body = parts.required(SOAP, "Body")?;
-    let impersonated = match header {
+    let (version, impersonated) = match header {
         Some(header) => read_header(header)?,
-        None => None,
+        None => (Version::UNSAID, None),
     };
     let [request] = body.children.as_slice() else {
         return Err(Violation::new("the body must hold one request"));
@@ -110,23 +152,27 @@ pub(super) fn read(envelope: &Element) -> Result<Request, Violation> {
         "GetItem" => Operation::GetItem(GetItem::read(request)?),
         "GetFolder" => Operation::GetFolder(GetFolder::read(request)?),
         "FindItem" => Operation::FindItem(FindItem::read(request)?),
+        "GetEvents" => Operation::GetEvents(GetEvents::read(request)?),
+        "ResolveNames" => Operation::ResolveNames(ResolveNames::read(request)?),
+        other if is_not_simulated(other) => return Err(Violation::not_simulated(format!("operation {other}"))),
         other => return Err(Violation::new(format!("no operation is called '{other}'"))),
     };
+    operation.check_version(version)?;
     Ok(Request { impersonated, operation })
 }
 
-/// Checks the SOAP header and finds the mailbox that is impersonated.
-fn read_header(header: &Element) -> Result<Option<String>, Violation> {
-    let Some(version) = header.child("RequestServerVersion") else {
-        return Err(Violation::new("RequestServerVersion is missing"));
+/// Checks the SOAP header and finds the version, and the mailbox that is impersonated.
+fn read_header(header: &Element) -> Result<(Version, Option<String>), Violation> {
+    let version = match header.children.iter().find(|part| part.name == "RequestServerVersion" && part.namespace == TYPES) {
+        Some(said) => {
+            let text = "The specified server version is invalid.";
+            let unknown = || Violation::Refused(Failure::fault("ErrorInvalidServerVersion", text));
+            Version::named(attribute(said, "Version")?).ok_or_else(unknown)?
+        }
+        None => Version::UNSAID,
     };
-    let version = attribute(version, "Version")?;
-    // Streaming notifications came with Exchange 2010 SP1.
-    if !version.starts_with("Exchange20") || version < "Exchange2010_SP1" {
-        return Err(Violation::new("RequestServerVersion is too old for streaming"));
-    }
     let Some(impersonation) = header.child("ExchangeImpersonation") else {
-        return Ok(None);
+        return Ok((version, None));
     };
     if impersonation.namespace != TYPES {
         return Err(Violation::new("ExchangeImpersonation is in another namespace"));
@@ -140,54 +186,5 @@ fn read_header(header: &Element) -> Result<Option<String>, Violation> {
         .find_map(|kind| kinds.optional(TYPES, kind))
         .ok_or_else(|| Violation::new("ConnectingSID names nobody"))?;
     kinds.end()?;
-    Ok(Some(text(who)?.to_ascii_lowercase()))
-}
-
-/// Checks that a list of folder ids names the inbox alone, of the impersonated mailbox; `None` when it names another folder.
-fn read_folder(list: &Element) -> Result<FolderName, Violation> {
-    let mut parts = Sequence::of(list);
-    let folder = parts.any_type().ok_or_else(|| Violation::new("a list of folders is empty"))?;
-    parts.end()?;
-    let id = attribute(folder, "Id")?;
-    match folder.name.as_str() {
-        "DistinguishedFolderId" => {
-            let mut inner = Sequence::of(folder);
-            let mailbox = match inner.optional(TYPES, "Mailbox") {
-                Some(mailbox) => {
-                    let mut parts = Sequence::of(mailbox);
-                    parts.optional(TYPES, "Name");
-                    Some(text(parts.of_type("EmailAddress")?)?.to_ascii_lowercase())
-                }
-                None => None,
-            };
-            inner.end()?;
-            Ok(FolderName::Distinguished { name: id.to_owned(), mailbox })
-        }
-        "FolderId" => Ok(FolderName::Id(id.to_owned())),
-        other => Err(Violation::new(format!("'{other}' names no folder"))),
-    }
-}
-
-/// How a request names a folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum FolderName {
-    /// By its well-known name, in the impersonated mailbox or an explicit one.
-    Distinguished {
-        /// `inbox` and so on.
-        name: String,
-        /// `t:Mailbox/t:EmailAddress`, lower case.
-        mailbox: Option<String>,
-    },
-    /// By id.
-    Id(String),
-}
-
-impl FolderName {
-    /// Whether this is the inbox of `mailbox`, whose own folder id is `folder_id`.
-    pub(super) fn is_inbox_of(&self, smtp: &str, folder_id: &str) -> bool {
-        match self {
-            Self::Distinguished { name, mailbox } => name == "inbox" && mailbox.as_deref().is_none_or(|named| named == smtp),
-            Self::Id(id) => id == folder_id,
-        }
-    }
+    Ok((version, Some(text(who)?.to_ascii_lowercase())))
 }

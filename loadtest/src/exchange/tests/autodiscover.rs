@@ -6,19 +6,24 @@ use crate::exchange::{Group, Redirect};
 const NS: &str = "http://schemas.microsoft.com/exchange/2010/Autodiscover";
 
 async fn soap(company: &Company, users: &[&str]) -> Reply {
+    send(company, "/autodiscover/autodiscover.svc", soap_request(users)).await
+}
+
+fn soap_request(users: &[&str]) -> String {
     let list: String = users.iter().map(|user| format!("<a:User><a:Mailbox>{user}</a:Mailbox></a:User>")).collect();
-    let body = format!(
+    format!(
         r#"<soap:Envelope xmlns:a="{NS}" xmlns:wsa="http://www.w3.org/2005/08/addressing" xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"><soap:Header><a:RequestedServerVersion>Exchange2013</a:RequestedServerVersion><wsa:Action>{NS}/Autodiscover/GetUserSettings</wsa:Action><wsa:To>https://localhost/autodiscover/autodiscover.svc</wsa:To></soap:Header><soap:Body><a:GetUserSettingsRequestMessage><a:Request><a:Users>{list}</a:Users><a:RequestedSettings><a:Setting>ExternalEwsUrl</a:Setting><a:Setting>GroupingInformation</a:Setting><a:Setting>UserDN</a:Setting></a:RequestedSettings></a:Request></a:GetUserSettingsRequestMessage></soap:Body></soap:Envelope>"#
-    );
-    send(company, "/autodiscover/autodiscover.svc", body).await
+    )
 }
 
 async fn pox(company: &Company, user: &str) -> Reply {
-    let body = format!(
+    send(company, "/Autodiscover/Autodiscover.xml", pox_request(user)).await
+}
+
+fn pox_request(user: &str) -> String {
+    format!(
         r#"<?xml version="1.0"?><Autodiscover xmlns="http://schemas.microsoft.com/exchange/autodiscover/outlook/requestschema/2006"><Request><EMailAddress>{user}</EMailAddress><AcceptableResponseSchema>http://schemas.microsoft.com/exchange/autodiscover/outlook/responseschema/2006a</AcceptableResponseSchema></Request></Autodiscover>"#
     )
-    .replace("<EMailAddress>", "<EMailAddress>");
-    send(company, "/Autodiscover/Autodiscover.xml", body).await
 }
 
 async fn send(company: &Company, path: &str, body: String) -> Reply {
@@ -85,4 +90,16 @@ async fn who_does_not_log_on_learns_the_forms_and_broken_requests_are_misuse() {
     let reply = send(&company, "/autodiscover/autodiscover.svc", "<x/>".to_owned()).await;
     assert_eq!(reply.value("ErrorCode"), "InvalidRequest");
     assert_eq!(company.misuse(), ["schema"]);
+    let unprefixed = soap_request(&[ANNA]).replace("a:Users>", "wsa:Users>");
+    let reply = send(&company, "/autodiscover/autodiscover.svc", unprefixed).await;
+    assert_eq!((reply.value("ErrorCode"), company.misuse()), ("InvalidRequest".to_owned(), vec!["schema"]), "a name in another namespace");
+    let foreign = pox_request(ANNA).replace("<Request>", r#"<Request xmlns="http://schemas.microsoft.com/exchange">"#);
+    let reply = send(&company, "/autodiscover/autodiscover.xml", foreign).await;
+    assert_eq!((reply.value("ErrorCode"), company.misuse()), ("600".to_owned(), vec!["schema"]));
+    for (path, status) in [("autodiscover.svc", 415), ("autodiscover.xml", 200)] {
+        let url = format!("{}/autodiscover/{path}", company.server.base_url());
+        let request = company.http.post(url).basic_auth(SVC.0, Some(SVC.1)).header("content-type", "application/xml");
+        let reply = request.body(soap_request(&[ANNA])).send().await.unwrap();
+        assert_eq!((reply.status().as_u16(), company.misuse()), (status, vec!["content-type"]), "{path}");
+    }
 }

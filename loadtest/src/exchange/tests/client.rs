@@ -21,6 +21,7 @@ pub(super) const OTHER: (&str, &str) = ("CORP\\other", "secret");
 #[derive(Default)]
 pub(super) struct Notes {
     pub(super) rules: Mutex<Vec<&'static str>>,
+    pub(super) remarks: Mutex<Vec<&'static str>>,
     pub(super) hints: Mutex<Vec<String>>,
 }
 
@@ -35,6 +36,9 @@ impl Witness for Notes {
     fn unread_count(&self, _: &str, _: u64) {}
     fn misuse(&self, what: Misuse) {
         self.rules.lock().unwrap().push(what.rule);
+    }
+    fn remark(&self, what: Misuse) {
+        self.remarks.lock().unwrap().push(what.rule);
     }
 }
 
@@ -94,7 +98,6 @@ impl Company {
         let authority = Authority::new();
         let tls = Arc::new(authority.server_config(&["localhost"], &[ALPN_HTTP_1_1]));
         let mut options = ExchangeOptions::new(Arc::clone(&world), Arc::clone(&accounts), tls);
-        options.timings.slot_grace = Duration::from_millis(50);
         change(&mut options);
         let server = Server::start(options).await.unwrap();
         let http = reqwest::Client::builder()
@@ -115,6 +118,7 @@ impl Company {
             anchor: Some(mailbox.to_owned()),
             cookie: None,
             affinity: false,
+            version: "Exchange2013",
             headers: HeaderMap::new(),
             body: body.to_owned(),
         }
@@ -128,11 +132,20 @@ impl Company {
 
     /// Rules that were broken, each once, sorted; the notes start anew.
     pub(super) fn misuse(&self) -> Vec<&'static str> {
-        let mut rules = std::mem::take(&mut *self.notes.rules.lock().unwrap());
-        rules.sort_unstable();
-        rules.dedup();
-        rules
+        distinct(&self.notes.rules)
     }
+
+    /// What was remarked upon, likewise.
+    pub(super) fn remarks(&self) -> Vec<&'static str> {
+        distinct(&self.notes.remarks)
+    }
+}
+
+fn distinct(notes: &Mutex<Vec<&'static str>>) -> Vec<&'static str> {
+    let mut rules = std::mem::take(&mut *notes.lock().unwrap());
+    rules.sort_unstable();
+    rules.dedup();
+    rules
 }
 
 /// A request to the web services, to be changed before it is sent.
@@ -143,11 +156,18 @@ pub(super) struct Ask<'a> {
     anchor: Option<String>,
     cookie: Option<String>,
     affinity: bool,
+    version: &'static str,
     headers: HeaderMap,
     body: String,
 }
 
 impl Ask<'_> {
+    /// Without a version if it is empty.
+    pub(super) fn version(mut self, version: &'static str) -> Self {
+        self.version = version;
+        self
+    }
+
     pub(super) fn account(mut self, account: (&'static str, &'static str)) -> Self {
         self.account = account;
         self
@@ -178,6 +198,10 @@ impl Ask<'_> {
     pub(super) async fn open(self) -> reqwest::Result<reqwest::Response> {
         let header = self.mailbox.as_deref().map(impersonation).unwrap_or_default();
         let envelope = envelope(&header, &self.body);
+        let envelope = match self.version {
+            "" => envelope.replace(r#"<t:RequestServerVersion Version="Exchange2013"/>"#, ""),
+            version => envelope.replace(r#"Version="Exchange2013""#, &format!(r#"Version="{version}""#)),
+        };
         let mut request = self
             .company
             .http

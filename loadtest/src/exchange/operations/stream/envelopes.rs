@@ -63,14 +63,16 @@ pub(super) fn notification(out: &mut String, subscription: &Subscription, events
     let _ =
         write!(out, "<m:Notification><t:SubscriptionId>{}</t:SubscriptionId><t:MoreEvents>{more}</t:MoreEvents>", escape(&subscription.id));
     for event in events {
-        write_event(out, event, subscription.mailbox.folder_id());
+        write_event(out, event, subscription.mailbox.folder_id(), None);
     }
     out.push_str("</m:Notification>");
 }
 
-fn write_event(out: &mut String, event: &Event, folder: &str) {
+/// One event; those that are pulled carry a watermark, those of streams do not.
+pub(in crate::exchange::operations) fn write_event(out: &mut String, event: &Event, folder: &str, watermark: Option<&str>) {
     let element = event.kind.element();
-    let _ = write!(out, "<t:{element}><t:TimeStamp>{}</t:TimeStamp>", time(event.at));
+    let watermark = watermark.map(|mark| format!("<t:Watermark>{}</t:Watermark>", escape(mark))).unwrap_or_default();
+    let _ = write!(out, "<t:{element}>{watermark}<t:TimeStamp>{}</t:TimeStamp>", time(event.at));
     match &event.item {
         Some(item) => write_name(out, "ItemId", item),
         None => write_folder(out, "FolderId", folder),
