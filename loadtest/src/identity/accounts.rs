@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,8 +16,9 @@ const MAX_TOKENS: usize = 100_000;
 /// The simulated directory's service accounts.
 pub struct Accounts {
     /// Name (`DOMAIN\user` or UPN) and password of each account that may use Basic.
-    basic: HashMap<String, String>,
+    basic: Mutex<HashMap<String, String>>,
     tokens: Mutex<HashMap<String, Issued>>,
+    refused: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -50,7 +52,17 @@ impl fmt::Debug for Accounts {
 impl Accounts {
     /// Accounts with these names and passwords for Basic.
     pub fn new(basic: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self { basic: basic.into_iter().collect(), tokens: Mutex::default() }
+        Self { basic: Mutex::new(basic.into_iter().collect()), tokens: Mutex::default(), refused: AtomicU64::new(0) }
+    }
+
+    /// Gives an account another password; whoever knows the former one is refused from here on.
+    pub fn set_password(&self, account: &str, password: &str) {
+        self.basic.lock().unwrap_or_else(PoisonError::into_inner).insert(account.to_owned(), password.to_owned());
+    }
+
+    /// How many logons with a password or token were refused: what a directory counts before it locks an account.
+    pub fn refused_logons(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Makes a token for `account` that is good for `audience` (a host's address) and `lifetime`.
@@ -81,6 +93,14 @@ impl Accounts {
     /// # Errors
     /// [`Refusal`].
     pub fn check(&self, header: Option<&str>, audiences: &[String]) -> Result<String, Refusal> {
+        let checked = self.judge(header, audiences);
+        if matches!(checked, Err(Refusal::Wrong | Refusal::InvalidToken | Refusal::ExpiredToken)) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        checked
+    }
+
+    fn judge(&self, header: Option<&str>, audiences: &[String]) -> Result<String, Refusal> {
         let header = header.ok_or(Refusal::Missing)?;
         let (scheme, value) = header.split_once(' ').unwrap_or((header, ""));
         let value = value.trim();
@@ -113,7 +133,8 @@ impl Accounts {
     fn check_password(&self, value: &str) -> Option<String> {
         let decoded = String::from_utf8(STANDARD.decode(value).ok()?).ok()?;
         let (name, password) = decoded.split_once(':')?;
-        let known = self.basic.get(name)?;
+        let basic = self.basic.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = basic.get(name)?;
         verify_slices_are_equal(known.as_bytes(), password.as_bytes()).ok()?;
         Some(name.to_owned())
     }
@@ -142,6 +163,10 @@ mod tests {
         assert_eq!(check(&format!("Bearer {other}")), Err(Refusal::InvalidToken));
         let old = accounts.issue("app", "https://ex.example", Duration::ZERO);
         assert_eq!(check(&format!("Bearer {old}")), Err(Refusal::ExpiredToken));
+        let refused = accounts.refused_logons();
+        accounts.set_password("CORP\\svc", "other");
+        assert_eq!(check(&basic("CORP\\svc:pa:ss")), Err(Refusal::Wrong));
+        assert_eq!((check("Bearer"), accounts.refused_logons()), (Err(Refusal::EmptyBearer), refused + 1), "an empty token is no logon");
         accounts.revoke_tokens();
         assert_eq!(check(&format!("Bearer {token}")), Err(Refusal::InvalidToken));
     }

@@ -26,6 +26,7 @@ struct State {
     requests: Vec<Scripted<RequestFault>>,
     streams: Vec<Scripted<StreamPlan>>,
     blocked: HashMap<String, &'static str>,
+    broken: HashMap<String, RequestFault>,
     counted: HashMap<&'static str, u64>,
 }
 
@@ -98,6 +99,16 @@ impl ExchangeFaults {
         self.lock().blocked.remove(&mailbox.to_ascii_lowercase());
     }
 
+    /// From here on every request for `mailbox` meets `fault`, streams in its name too: `Status(503)` is a dismounted database behind a good front end.
+    pub fn break_mailbox(&self, mailbox: &str, fault: RequestFault) {
+        self.lock().broken.insert(mailbox.to_ascii_lowercase(), fault);
+    }
+
+    /// Lifts what [`ExchangeFaults::break_mailbox`] set.
+    pub fn mend_mailbox(&self, mailbox: &str) {
+        self.lock().broken.remove(&mailbox.to_ascii_lowercase());
+    }
+
     /// How often each kind of fault was met.
     pub fn counted(&self) -> Vec<(&'static str, u64)> {
         let mut counted: Vec<_> = self.lock().counted.iter().map(|(k, n)| (*k, *n)).collect();
@@ -111,6 +122,7 @@ impl ExchangeFaults {
         let reason = state.blocked.get(mailbox).copied();
         let fault = reason
             .map(RequestFault::PolicyBlocked)
+            .or_else(|| state.broken.get(mailbox).cloned())
             .or_else(|| take(&mut state.requests, operation, mailbox))
             .or_else(|| self.dice(&mut state)?.request(operation, mailbox))?;
         *state.counted.entry(fault.kind()).or_default() += 1;
