@@ -1,21 +1,21 @@
 //! What all actors of a node share: the ports, the settings, the gate, the batches, the budgets.
 
-use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 
 use crate::delivery::batch::HoldBudget;
-use crate::delivery::breaker::{Breaker, Judgement};
+use crate::delivery::breaker::{Trouble, Waits, Whose};
+use crate::delivery::channels::{Channels, Told};
 use crate::delivery::commit::Committer;
 use crate::delivery::message::Moment;
 use crate::gate::Gate;
+use crate::ids::DeviceId;
 use crate::places::Places;
 use crate::ports::Ports;
-use crate::ports::push_sender::{Channel, Provider, PushToken, Verdict};
+use crate::ports::push_sender::{Channel, PushToken, Verdict};
 use crate::settings::Settings;
 use crate::snapshot::Phase;
 use crate::telemetry::metrics;
@@ -49,7 +49,7 @@ pub struct Context {
     pub phases: Phases,
     /// Deliveries under way.
     pub busy: Busy,
-    breakers: Mutex<BTreeMap<Channel, Breaker>>,
+    channels: Mutex<Channels>,
 }
 
 impl std::fmt::Debug for Context {
@@ -72,7 +72,7 @@ impl Context {
             looks: Arc::new(Semaphore::new(LOOKS)),
             phases: Phases::default(),
             busy: Busy::default(),
-            breakers: Mutex::default(),
+            channels: Mutex::default(),
             ports,
             settings,
             gate,
@@ -87,65 +87,91 @@ impl Context {
         Moment { at, now: self.ports.clock.now(), gate_open: self.gate.lets_pushes_out_at(at) }
     }
 
-    /// How long a channel rests, if it does.
-    #[must_use]
-    pub fn rests(&self, channel: &Channel, now: Monotonic) -> Option<Duration> {
-        self.breakers().get(channel).and_then(|breaker| breaker.rests(now))
+    /// Whether a push over the channel may be sent at this moment.
+    ///
+    /// # Errors
+    /// How long it has to wait, and for what.
+    pub fn room(&self, channel: &Channel, whose: Whose) -> Result<(), Waits> {
+        let now = self.ports.clock.monotonic();
+        self.channels().room(channel, whose, now, &self.settings)
     }
 
     /// Whether a push over the channel that was tried before may be read and made again.
     ///
     /// # Errors
-    /// How long it has to wait for its turn.
-    pub fn turn(&self, channel: &Channel, now: Monotonic) -> Result<(), Duration> {
-        self.breakers().get_mut(channel).map_or(Ok(()), |breaker| breaker.turn(now, &self.settings))
+    /// How long it has to wait for its turn, and for what.
+    pub fn turn(&self, channel: &Channel, whose: Whose) -> Result<(), Waits> {
+        let now = self.ports.clock.monotonic();
+        self.channels().turn(channel, whose, now, &self.settings)
     }
 
-    /// Passes a verdict by the channel's breaker; "gone" that is not believed becomes "later".
+    /// Why a channel is in trouble, in its provider's words.
     #[must_use]
-    pub fn judge(&self, channel: &Channel, token: &PushToken, now: Monotonic, verdict: Verdict) -> Verdict {
-        let (judgement, alarmed) = {
-            let mut breakers = self.breakers();
-            // The channel is cloned only for its first verdict.
-            if !breakers.contains_key(channel) {
-                breakers.insert(channel.clone(), Breaker::default());
-            }
-            let breaker = breakers.get_mut(channel).expect("it was put there");
-            let before = breaker.alarmed();
-            let judgement = breaker.note(now, token, &verdict, &self.settings);
-            (judgement, (before != breaker.alarmed()).then(|| breaker.alarmed()))
-        };
-        if let Some(alarmed) = alarmed {
-            self.tell_alarm(channel.provider, alarmed, &verdict);
-            let (tenant, provider, app) = (&channel.tenant, channel.provider.as_str(), &channel.app);
-            if alarmed {
-                tracing::error!(%tenant, provider, %app, "the push channel rests: its topic, environment, project or credentials seem wrong; no device is forgotten");
-            } else {
-                tracing::info!(%tenant, provider, %app, "the push channel works again");
-            }
-        }
-        match (judgement, verdict) {
-            (Judgement::Doubted(after), Verdict::DeviceGone { reason, .. }) => Verdict::Later { after: Some(after), reason },
-            (_, verdict) => verdict,
-        }
+    pub fn trouble_of(&self, channel: &Channel) -> Option<Arc<str>> {
+        self.channels().reason(channel)
     }
 
-    fn tell_alarm(&self, provider: Provider, alarmed: bool, verdict: &Verdict) {
-        let open = self.breakers().iter().filter(|(channel, breaker)| channel.provider == provider && breaker.alarmed()).count();
-        metrics::breaker_open(provider, f64::from(u32::try_from(open).unwrap_or(u32::MAX)));
-        if alarmed {
-            let why = if matches!(verdict, Verdict::Credentials { .. }) {
-                metrics::Breaker::Credentials
-            } else {
-                metrics::Breaker::Configuration
-            };
-            metrics::breaker_opened(provider, why, 1);
-        }
+    /// A push to the device begins.
+    pub fn push_begins(&self, channel: &Channel, device: DeviceId) {
+        let now = self.ports.clock.monotonic();
+        self.channels().begins(channel, device, now);
     }
 
-    fn breakers(&self) -> std::sync::MutexGuard<'_, BTreeMap<Channel, Breaker>> {
-        // A breaker is whole after any of its operations.
-        self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
+    /// It ended, answered or not.
+    pub fn push_ended(&self, channel: &Channel, device: DeviceId) {
+        self.channels().ended(channel, device);
+    }
+
+    /// Passes a verdict by the channel's breaker; "gone" and "refused" that are not believed become "later".
+    #[must_use]
+    pub fn judge(&self, channel: &Channel, push: (Whose, &PushToken), now: Monotonic, verdict: Verdict) -> Verdict {
+        let (verdict, told) = self.channels().judge(channel, push, now, verdict, &self.settings);
+        if let Some(told) = told {
+            self.tell(channel, &told);
+        }
+        verdict
+    }
+
+    fn tell(&self, channel: &Channel, told: &Told) {
+        let (tenant, provider, app) = (&channel.tenant, channel.provider.as_str(), &channel.app);
+        match told {
+            Told::Begins(trouble, reason) if trouble.alarms() => {
+                tracing::error!(%tenant, provider, %app, %reason, "pushes of this app are kept and tried again later: {}", advice(*trouble));
+            }
+            Told::Begins(trouble, reason) => {
+                tracing::warn!(%tenant, provider, %app, %reason, "pushes of this app are late: {}", advice(*trouble));
+            }
+            Told::Ends(_, after) => {
+                tracing::info!(%tenant, provider, %app, after_s = after.as_secs(), "pushes of this app are taken again");
+            }
+            Told::Undeliverable(count, reason) => {
+                tracing::warn!(%tenant, provider, %app, %reason, count, "the provider cannot push to some devices of this app; the others are not concerned");
+            }
+        }
+        if let Told::Begins(trouble, _) = told {
+            metrics::breaker_opened(channel.provider, metrics::Breaker::of(*trouble), 1);
+        }
+        let (alarms, all) = self.channels().troubled(channel.provider);
+        metrics::breaker_open(channel.provider, f64::from(alarms));
+        metrics::push_channels_late(channel.provider, f64::from(all));
+    }
+
+    fn channels(&self) -> std::sync::MutexGuard<'_, Channels> {
+        // They are whole after any of their operations.
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a person is told of a channel in trouble.
+fn advice(trouble: Trouble) -> &'static str {
+    match trouble {
+        Trouble::Configuration => {
+            "devices of many mailboxes seem gone at once; check topic, environment and project. No device is forgotten"
+        }
+        Trouble::Credentials => "the provider refuses the credentials; check the key, its ids and this machine's clock",
+        Trouble::Refused => "the provider refuses pushes to devices of several mailboxes; the reason says what it does not take",
+        Trouble::Asked => "the provider asked to wait",
+        Trouble::Away => "the provider takes nothing, or does not answer",
     }
 }
 

@@ -18,7 +18,7 @@ use super::token::{ProviderToken, ProviderTokens, Token};
 use super::verdict::{self, Reading};
 use crate::config::push as config;
 use crate::http::lanes::{Answer, Call, Failure, Lanes};
-use crate::http::room::{NoRoom, Room};
+use crate::http::room::Room;
 use crate::http::{ClientOptions, TrustRoots, USER_AGENT as OURSELVES, retry_after};
 use crate::notification::MAX_PAYLOAD_BYTES;
 use crate::probe::{Step, push_to_nobody};
@@ -115,10 +115,9 @@ impl ApnsSender {
     /// # Errors
     /// [`Verdict::Later`] when there was none in time.
     pub async fn permit(&self) -> Result<Permit, Verdict> {
-        match self.room.enter(|| self.clock.0.monotonic()).await {
-            Ok(place) => Ok(Permit::new(place)),
-            Err(NoRoom::Full) => Err(later(None, "no-room")),
-            Err(NoRoom::Paused(left)) => Err(later(Some(left), "paused")),
+        match self.room.enter().await {
+            Some(place) => Ok(Permit::new(place)),
+            None => Err(Verdict::Later { after: None, reason: "no-room".into() }),
         }
     }
 
@@ -155,7 +154,7 @@ impl ApnsSender {
         let token = token.map_err(|_| Verdict::Credentials { reason: "key-does-not-sign".into() })?;
         // The token becomes part of an address: letters that would make another address of it are not sent.
         if push.token.0.is_empty() || !push.token.0.bytes().all(|c| c.is_ascii_alphanumeric()) {
-            return Err(Verdict::Refused { reason: "token-malformed".into() });
+            return Err(Verdict::Undeliverable { reason: "token-malformed".into() });
         }
         Ok(Try { token, payload: payload::payload(push, MAX_PAYLOAD_BYTES).into(), renewed: false, shortened: false })
     }
@@ -220,7 +219,9 @@ fn advice(verdict: &Verdict) -> String {
             format!("{reason}: the key is good, but `topic` (or `app`) is not a bundle id of this team")
         }
         Verdict::Credentials { reason } => format!("{reason}: check `key`, `key_id` and `team_id`, and this machine's clock"),
-        Verdict::Refused { reason } => format!("{reason}: check `topic` (or `app`): it must be a bundle id that the key may push to"),
+        Verdict::Refused { reason } | Verdict::Undeliverable { reason } => {
+            format!("{reason}: check `topic` (or `app`): it must be a bundle id that the key may push to")
+        }
         Verdict::Later { reason, .. } | Verdict::Unknown { reason } => {
             format!("{reason}: check the way to the service (`url`, firewall, `roots`) and try again")
         }
@@ -247,8 +248,4 @@ fn devices_address(base: &str) -> Result<(Authority, String), ApnsError> {
     let devices = url.join("/3/device/").map_err(|_| wrong())?;
     let server = Authority::try_from(devices.authority()).map_err(|_| wrong())?;
     Ok((server, devices.path().to_owned()))
-}
-
-fn later(after: Option<Duration>, reason: &str) -> Verdict {
-    Verdict::Later { after, reason: reason.into() }
 }

@@ -89,11 +89,11 @@ section! {
         pub restart_max: Duration = core().restart_max;
         /// Users that this node may own.
         pub max_users: u32 = core().max_users;
-        /// Share of an app's recent pushes that come back as "device gone" above which its configuration is taken to be wrong: pushes pause and no device is forgotten.
+        /// Share of an app's recent pushes that come back as "device gone" above which none of them is believed: they are tried again, and no device is forgotten. A mailbox counts once.
         pub breaker_share: f64 = core().breaker_share;
-        /// How many recent pushes it takes to judge that.
+        /// So many times, from several mailboxes and with no push accepted between, must devices seem gone before the app's configuration is taken to be wrong and its pushes rest.
         pub breaker_sample: u32 = core().breaker_sample;
-        /// How long an app's pushes rest when its configuration or credentials are taken to be wrong.
+        /// How long an app's pushes rest first when its configuration or credentials are taken to be wrong, or everything is refused; up to five times as long if the pushes that try it after that fail.
         pub breaker_pause: Duration = core().breaker_pause;
     }
 }

@@ -18,7 +18,7 @@ use super::token::{Access, AccessToken, NoToken, ServiceAccount};
 use super::verdict::{self, Reading};
 use crate::config::push as config;
 use crate::http::lanes::{Call, Failure, Lanes};
-use crate::http::room::{NoRoom, Room};
+use crate::http::room::Room;
 use crate::http::{ClientOptions, TrustRoots, USER_AGENT as OURSELVES, client, retry_after};
 use crate::probe::{Step, push_to_nobody};
 use crate::telemetry::metrics;
@@ -67,12 +67,11 @@ impl FcmSender {
     /// Waits for room, at most as long as configured.
     ///
     /// # Errors
-    /// [`Verdict::Later`] when there was none in time, or when the project's quota is used up.
+    /// [`Verdict::Later`] when there was none in time.
     pub async fn permit(&self) -> Result<Permit, Verdict> {
-        match self.room.enter(|| self.clock.monotonic()).await {
-            Ok(place) => Ok(Permit::new(place)),
-            Err(NoRoom::Full) => Err(Verdict::Later { after: None, reason: "no-room".into() }),
-            Err(NoRoom::Paused(left)) => Err(Verdict::Later { after: Some(left), reason: "QUOTA_EXCEEDED".into() }),
+        match self.room.enter().await {
+            Some(place) => Ok(Permit::new(place)),
+            None => Err(Verdict::Later { after: None, reason: "no-room".into() }),
         }
     }
 
@@ -91,9 +90,8 @@ impl FcmSender {
         loop {
             match self.attempt(deadline, push, validate_only, &access).await {
                 Reading::Settled(verdict) => return verdict,
-                Reading::QuotaExceeded(verdict, rest) => {
+                Reading::QuotaExceeded(verdict) => {
                     metrics::throttled(metrics::Peer::Fcm, 1);
-                    self.room.pause(self.clock.monotonic(), rest);
                     return verdict;
                 }
                 Reading::TokenRefused(verdict) if renewed => return verdict,
@@ -155,7 +153,7 @@ fn advice(verdict: &Verdict) -> String {
         Verdict::Credentials { reason } => {
             format!("{reason}: give the service account the role for Firebase Cloud Messaging and enable the API in the project")
         }
-        Verdict::Refused { reason } => format!("{reason}: check `project` and `url`"),
+        Verdict::Refused { reason } | Verdict::Undeliverable { reason } => format!("{reason}: check `project` and `url`"),
         Verdict::Later { reason, .. } | Verdict::Unknown { reason } => {
             format!("{reason}: check the way to the service (`url`, firewall, `roots`) and try again")
         }

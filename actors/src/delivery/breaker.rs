@@ -1,52 +1,86 @@
-//! The breaker of a push channel. Against wrong configuration: when too many devices seem gone and few pushes succeed, nobody is forgotten and the channel
-//! rests. Against an outage: while the provider is away, what was tried before is not read again for each try.
+//! The breaker of a push channel (tenant, provider, app): what is concluded about the channel, and what about one device alone.
+//!
+//! *Rule.* A device's own trouble is its own: it rests as long as its provider asks, and nobody waits for it. A conclusion about the channel takes evidence
+//! from several mailboxes with no success between; one mailbox is one witness, however many devices and tokens it has. Any accepted push ends what was concluded.
+//!
+//! ```text
+//!            several unsettled                 several refused / credentials refused / gone, or asked to wait
+//!  WORKING ──────────────────> AWAY     WORKING, AWAY ──────────────────────────────────────────> RESTING ──pause over──> TRIAL
+//!     ^  <──any other answer────┘          ^                                                        ^                       │
+//!     └── a push is accepted, in any state ┘                                                        └─ several again, longer ┘
+//! ```
+//!
+//! AWAY: pushes of new mail are sent, what was tried before has one turn a minute. RESTING: nothing is sent. TRIAL: a few mailboxes at a time send, none of
+//! them for long the only one, so that a device that always fails does not decide for all.
 
-use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hash, Hasher};
+mod device;
+mod evidence;
+mod gone;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
+use self::device::Devices;
+use self::evidence::{Evidence, Kind};
+use self::gone::{Believed, Gone};
+use crate::ids::{DeviceId, MailboxId};
 use crate::ports::push_sender::{PushToken, Verdict};
 use crate::settings::Settings;
 use crate::time::Monotonic;
 
-/// How many of the last sends are looked at.
-const RECENT: u32 = 64;
-/// So often, each time [`Settings::breaker_pause`] after the last, must a provider say for certain that a channel's only device is gone before it is believed.
-const CERTAIN: u32 = 5;
-/// So many tries in a row without an answer that settles anything, and the provider is taken to be away.
-const AWAY_AFTER: u32 = 5;
+/// So many mailboxes are several.
+const SEVERAL: usize = 3;
+/// The provider says of the credentials themselves that they are refused: two witnesses are enough.
+const SEVERAL_OF_CREDENTIALS: usize = 2;
+/// A pause doubles each time that the trial after it fails, up to so many times the first.
+const LONGEST_PAUSE: u32 = 5;
+/// What part of a pause a refusal waits for a second opinion, and a place in a trial is held.
+const PART: u32 = 12;
+/// Others were accepted, or heard of, "lately" for so long.
+const LATELY: Duration = Duration::from_secs(600);
+/// How many refusals may wait for a second opinion.
+const MOST_REFUSED: usize = 64;
 
-/// What recent sends over one channel (tenant, provider, app) came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Breaker {
-    /// One bit a send, newest lowest: set where the device seemed gone.
-    gone: u64,
-    /// How many of the bits are sends, at most [`RECENT`].
-    sends: u32,
-    /// Devices whose "gone" was not believed, at most [`RECENT`]: trying them again counts nothing, so that one device that is gone is not taken for a wrong
-    /// configuration.
-    doubted: VecDeque<Doubted>,
-    /// A channel's only device was believed to be gone; until a push is taken, no other one is.
-    believed: bool,
-    /// No send before this.
-    paused_until: Monotonic,
-    /// Whether the pause is an alarm (wrong configuration or credentials).
-    alarmed: bool,
-    /// Tries in a row that the provider did not settle.
-    unsettled: u32,
-    /// While it is away: when the next push that was tried before may find out whether it is back.
-    probe_at: Monotonic,
+/// Whose push it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Whose {
+    /// The mailbox: one witness.
+    pub mailbox: MailboxId,
+    /// The device.
+    pub device: DeviceId,
 }
 
-/// A device whose "gone" was not believed.
+/// Why a channel is not as it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Doubted {
-    /// The hash of its token.
-    device: u64,
-    /// How often its provider said so for certain.
-    certain: u32,
-    /// What is said before this was said already.
-    counts_from: Monotonic,
+pub enum Trouble {
+    /// Devices of several mailboxes seem gone: topic, environment or project are taken to be wrong.
+    Configuration,
+    /// Our credentials are refused.
+    Credentials,
+    /// Pushes to devices of several mailboxes are refused.
+    Refused,
+    /// The provider asked several mailboxes to wait.
+    Asked,
+    /// The provider takes nothing of several mailboxes, or does not answer.
+    Away,
+}
+
+impl Trouble {
+    /// Whether a person has to do something about it.
+    #[must_use]
+    pub fn alarms(self) -> bool {
+        matches!(self, Self::Configuration | Self::Credentials | Self::Refused)
+    }
+}
+
+/// Why a push waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waits {
+    /// For how long.
+    pub left: Duration,
+    /// What is wrong with its channel; none: its device rests, and nobody else.
+    pub trouble: Option<Trouble>,
 }
 
 /// What is made of a verdict.
@@ -54,286 +88,278 @@ struct Doubted {
 pub enum Judgement {
     /// The verdict stands.
     Stands,
-    /// "Gone" is not believed: the device is kept and the push tried again after this.
+    /// "Gone", or "refused", is not believed: the device and its rows are kept and the push tried again after this.
     Doubted(Duration),
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+enum State {
+    #[default]
+    Working,
+    /// Who had the last turn, and when the next one is.
+    Away { turn_at: Monotonic, last: Option<MailboxId> },
+    /// Nothing is sent until then, for the so-manieth time.
+    Resting { until: Monotonic, round: u32, trouble: Trouble },
+    /// Who may try, since when.
+    Trial { round: u32, trouble: Trouble, begun: Vec<(MailboxId, Monotonic)> },
+}
+
+/// What is concluded of what was heard over one channel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Breaker {
+    state: State,
+    evidence: Evidence,
+    gone: Gone,
+    devices: Devices,
+    /// Devices whose refusal waits for a second opinion, and since when.
+    refused: Vec<(DeviceId, Monotonic)>,
+    accepted_at: Option<Monotonic>,
+    /// The two mailboxes heard of last, and when.
+    heard: [Option<(MailboxId, Monotonic)>; 2],
+    /// What a person is to be told.
+    alarm: Option<Trouble>,
+}
+
 impl Breaker {
-    /// How long the channel still rests.
+    /// What is wrong with the channel at this moment, as far as is known.
     #[must_use]
-    pub fn rests(&self, now: Monotonic) -> Option<Duration> {
-        (now < self.paused_until).then(|| self.paused_until.since(now))
+    pub fn trouble(&self) -> Option<Trouble> {
+        match &self.state {
+            State::Working => self.alarm,
+            State::Away { .. } => self.alarm.or(Some(Trouble::Away)),
+            State::Resting { trouble, .. } | State::Trial { trouble, .. } => self.alarm.or(Some(*trouble)),
+        }
     }
 
-    /// Whether the channel is taken to be wrongly configured.
-    #[must_use]
-    pub fn alarmed(&self) -> bool {
-        self.alarmed
-    }
-
-    /// Whether a push that was tried before may be made again, which takes reading its mail again; else how long that has to wait. While the
-    /// provider is away it may be once in the longest delay between tries; pushes of new mail find out too.
+    /// Whether a push may be sent.
     ///
     /// # Errors
-    /// The time that is left.
-    pub fn turn(&mut self, now: Monotonic, settings: &Settings) -> Result<(), Duration> {
-        if let Some(left) = self.rests(now) {
-            return Err(left);
+    /// How long it has to wait, and for what.
+    pub fn room(&mut self, now: Monotonic, whose: Whose, settings: &Settings) -> Result<(), Waits> {
+        self.channel(now, whose.mailbox, settings)?;
+        self.devices.rests(now, whose.device).map_or(Ok(()), |left| Err(Waits { left, trouble: None }))
+    }
+
+    /// Whether a push that was tried before may be made again, which takes reading its mail again. While its device fails, or the provider is away, it may
+    /// once in the longest delay between tries; pushes of new mail find out too.
+    ///
+    /// # Errors
+    /// How long it has to wait, and for what.
+    pub fn turn(&mut self, now: Monotonic, whose: Whose, settings: &Settings) -> Result<(), Waits> {
+        if let Some(left) = self.devices.waits(now, whose.device) {
+            return Err(Waits { left, trouble: None });
         }
-        if self.unsettled < AWAY_AFTER {
-            return Ok(());
+        self.channel(now, whose.mailbox, settings)?;
+        if let State::Away { turn_at, last } = &mut self.state {
+            // Whoever had the last turn lets others go first.
+            let turn_of_mine = if *last == Some(whose.mailbox) { *turn_at + settings.push_retry_max / 2 } else { *turn_at };
+            if now < turn_of_mine {
+                return Err(Waits { left: turn_of_mine.since(now), trouble: Some(Trouble::Away) });
+            }
+            (*turn_at, *last) = (now + settings.push_retry_max, Some(whose.mailbox));
         }
-        if now < self.probe_at {
-            return Err(self.probe_at.since(now));
-        }
-        self.probe_at = now + settings.push_retry_max;
+        self.devices.took_turn(now, whose.device, settings);
         Ok(())
     }
 
+    /// A push begins: while it is under way for long, others of its device wait.
+    pub fn begins(&mut self, now: Monotonic, device: DeviceId) {
+        self.devices.begins(now, device);
+    }
+
+    /// It ended, answered or not.
+    pub fn ended(&mut self, device: DeviceId) {
+        self.devices.ended(device);
+    }
+
     /// Notes a verdict and says what is made of it.
-    pub fn note(&mut self, now: Monotonic, token: &PushToken, verdict: &Verdict, settings: &Settings) -> Judgement {
-        self.count_unsettled(now, verdict, settings);
+    pub fn note(&mut self, now: Monotonic, whose: Whose, token: &PushToken, verdict: &Verdict, settings: &Settings) -> Judgement {
+        let alone = !self.hears(now, whose.mailbox);
+        if !matches!(verdict, Verdict::Later { .. } | Verdict::Unknown { .. }) {
+            self.answers(whose.device);
+        }
         match verdict {
             Verdict::Accepted => {
-                self.push(false);
-                self.believed = false;
-                self.alarmed &= self.suspicious(settings);
+                self.works(now);
+                self.gone.accepted(token);
+                Judgement::Stands
+            }
+            Verdict::Undeliverable { .. } => Judgement::Stands,
+            Verdict::Later { after, .. } => {
+                self.devices.failed(now, whose.device, *after, settings);
+                self.unsettled(now, whose, *after, settings);
+                Judgement::Stands
+            }
+            Verdict::Unknown { .. } => {
+                self.devices.failed(now, whose.device, None, settings);
+                self.unsettled(now, whose, None, settings);
                 Judgement::Stands
             }
             Verdict::Credentials { .. } => {
-                self.pause(now, settings);
+                self.devices.rest(now, whose.device, settings.breaker_pause, false);
+                self.credentials(now, whose, settings);
                 Judgement::Stands
             }
+            Verdict::Refused { .. } => self.refuses(now, whose, alone, settings),
             Verdict::DeviceGone { certain, .. } => {
-                // Two in a row may be the first two of everybody: one in between that is taken makes the difference.
-                let again = self.sends > 0 && self.gone & 1 == 1;
-                let device = hash(token);
-                if !self.doubted.iter().any(|doubted| doubted.device == device) {
-                    self.push(true);
+                let contradicted = self.accepted_lately(now);
+                match self.gone.seems(now, (whose.mailbox, token), *certain, contradicted, settings) {
+                    Believed::Yes => Judgement::Stands,
+                    Believed::No { counts } => {
+                        self.doubts(now, whose, counts, settings);
+                        Judgement::Doubted(settings.breaker_pause)
+                    }
                 }
-                if !again && !self.suspicious(settings) {
-                    self.doubted.retain(|doubted| doubted.device != device);
-                    return Judgement::Stands;
-                }
-                self.doubt(device);
-                if *certain && self.believes_the_only(now, device, settings) {
-                    return Judgement::Stands;
-                }
-                if self.sends >= settings.breaker_sample && self.suspicious(settings) {
-                    self.pause(now, settings);
-                }
-                Judgement::Doubted(settings.breaker_pause)
-            }
-            Verdict::Later { .. } | Verdict::Unknown { .. } | Verdict::Refused { .. } => Judgement::Stands,
-        }
-    }
-
-    fn count_unsettled(&mut self, now: Monotonic, verdict: &Verdict, settings: &Settings) {
-        if !matches!(verdict, Verdict::Later { .. } | Verdict::Unknown { .. }) {
-            self.unsettled = 0;
-            return;
-        }
-        self.unsettled = self.unsettled.saturating_add(1);
-        if self.unsettled == AWAY_AFTER {
-            self.probe_at = now + settings.push_retry_max;
-        }
-    }
-
-    fn doubt(&mut self, device: u64) {
-        if self.doubted.iter().any(|doubted| doubted.device == device) {
-            return;
-        }
-        if self.doubted.len() == RECENT as usize {
-            self.doubted.pop_front();
-        }
-        self.doubted.push_back(Doubted { device, certain: 0, counts_from: Monotonic(0) });
-    }
-
-    /// Whether the one device that seems gone is believed to be: nobody else's success can tell it from a wrong configuration, but its provider's certainty can,
-    /// said again and again. As long as any other device is doubted it is everybody, and nobody is forgotten.
-    fn believes_the_only(&mut self, now: Monotonic, device: u64, settings: &Settings) -> bool {
-        let [doubted] = self.doubted.make_contiguous() else { return false };
-        if self.believed || doubted.device != device || now < doubted.counts_from {
-            return false;
-        }
-        doubted.certain += 1;
-        doubted.counts_from = now + settings.breaker_pause;
-        if doubted.certain < CERTAIN {
-            return false;
-        }
-        self.doubted.clear();
-        self.believed = true;
-        true
-    }
-
-    fn push(&mut self, gone: bool) {
-        self.gone = self.gone << 1 | u64::from(gone);
-        self.sends = (self.sends + 1).min(RECENT);
-    }
-
-    /// Too large a share of the recent sends came back as gone.
-    fn suspicious(&self, settings: &Settings) -> bool {
-        let seen = if self.sends == RECENT { self.gone } else { self.gone & ((1 << self.sends) - 1) };
-        f64::from(seen.count_ones()) > f64::from(self.sends) * settings.breaker_share
-    }
-
-    fn pause(&mut self, now: Monotonic, settings: &Settings) {
-        self.paused_until = now + settings.breaker_pause;
-        self.alarmed = true;
-    }
-}
-
-fn hash(token: &PushToken) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    token.0.hash(&mut hasher);
-    hasher.finish()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::*;
-
-    fn gone() -> Verdict {
-        Verdict::DeviceGone { since: None, certain: false, reason: Arc::from("BadDeviceToken") }
-    }
-
-    fn certainly_gone() -> Verdict {
-        Verdict::DeviceGone { since: None, certain: true, reason: Arc::from("Unregistered") }
-    }
-
-    /// One send: the minute, the device, the answer.
-    type Send = (i64, i64, Verdict);
-
-    /// The devices that are forgotten after these sends over one channel.
-    fn forgotten(sends: impl IntoIterator<Item = Send>) -> Vec<i64> {
-        let mut breaker = Breaker::default();
-        let mut forgotten = Vec::new();
-        for (minute, device, verdict) in sends {
-            let gone = matches!(verdict, Verdict::DeviceGone { .. });
-            if note(&mut breaker, minute * 60_000_000, device, &verdict) == Judgement::Stands && gone {
-                forgotten.push(device);
             }
         }
-        forgotten
     }
 
-    #[test]
-    fn a_channel_s_only_device_is_forgotten_when_its_provider_is_certain_again_and_again_and_nobody_else_is() {
-        let none: [i64; 0] = [];
-        let certain = |minutes: std::ops::Range<i64>, device| minutes.map(move |minute| (minute, device, certainly_gone()));
-        let table: Vec<(&str, Vec<Send>, Vec<i64>)> = vec![
-            ("five times, a minute apart", certain(0..5, 1).collect(), vec![1]),
-            ("four times", certain(0..4, 1).collect(), none.into()),
-            ("for many mails in one minute", std::iter::repeat_n((7, 1, certainly_gone()), 50).collect(), none.into()),
-            ("a wrong environment or topic for one device", (0..100).map(|minute| (minute, 1, gone())).collect(), none.into()),
-            (
-                "certain now and then only",
-                (0..8).map(|minute| (minute, 1, if minute % 2 == 0 { certainly_gone() } else { gone() })).collect(),
-                none.into(),
-            ),
-            ("two devices, in turn", (0..100).map(|minute| (minute, minute % 2, certainly_gone())).collect(), none.into()),
-            (
-                "everybody, one after the other",
-                (0..20).flat_map(|device| certain(device * 10..device * 10 + 10, device)).collect(),
-                vec![0],
-            ),
-            ("another one was doubted before", std::iter::once((0, 2, gone())).chain(certain(1..100, 1)).collect(), none.into()),
-            (
-                "the next one after a push that was taken",
-                certain(0..5, 1).chain([(5, 2, Verdict::Accepted)]).chain(certain(6..11, 3)).collect(),
-                vec![1, 3],
-            ),
-        ];
-        for (what, sends, expected) in table {
-            assert_eq!(forgotten(sends), expected, "{what}");
+    /// The channel's word on a push of that mailbox.
+    fn channel(&mut self, now: Monotonic, mailbox: MailboxId, settings: &Settings) -> Result<(), Waits> {
+        if let State::Resting { until, round, trouble } = self.state {
+            if now < until {
+                return Err(Waits { left: until.since(now), trouble: Some(trouble) });
+            }
+            self.evidence.clear();
+            self.state = State::Trial { round, trouble, begun: Vec::with_capacity(SEVERAL) };
+        }
+        let State::Trial { begun, trouble, .. } = &mut self.state else { return Ok(()) };
+        let held = settings.breaker_pause / PART;
+        begun.retain(|(_, since)| now.since(*since) < held);
+        if begun.iter().any(|(whose, _)| *whose == mailbox) {
+            return Ok(());
+        }
+        if begun.len() < SEVERAL {
+            begun.push((mailbox, now));
+            return Ok(());
+        }
+        // They are answered soon, as a rule.
+        let next = begun.iter().map(|(_, since)| *since + held).min().unwrap_or(now);
+        Err(Waits { left: next.since(now).min(held * 2 / 5), trouble: Some(*trouble) })
+    }
+
+    /// Remembers who was heard of; says whether anybody else was lately.
+    fn hears(&mut self, now: Monotonic, mailbox: MailboxId) -> bool {
+        if self.heard[0].is_none_or(|(last, _)| last != mailbox) {
+            self.heard[1] = self.heard[0];
+        }
+        self.heard[0] = Some((mailbox, now));
+        self.heard[1].is_some_and(|(other, at)| other != mailbox && now.since(at) < LATELY)
+    }
+
+    fn accepted_lately(&self, now: Monotonic) -> bool {
+        self.accepted_at.is_some_and(|at| now.since(at) < LATELY)
+    }
+
+    /// A push was taken: whatever was concluded is over.
+    fn works(&mut self, now: Monotonic) {
+        if self.state != State::Working {
+            self.devices.forgive();
+        }
+        self.state = State::Working;
+        self.evidence.clear();
+        self.alarm = None;
+        self.accepted_at = Some(now);
+    }
+
+    /// The provider answered a push for good: it is not away, and its device is not slow.
+    fn answers(&mut self, device: DeviceId) {
+        self.devices.settled(device);
+        self.evidence.clear_kind(Kind::Unsettled);
+        if matches!(self.state, State::Away { .. }) {
+            self.state = State::Working;
+            self.devices.forgive();
         }
     }
 
-    /// The answer to the send at that microsecond, to a device of that number.
-    fn note(breaker: &mut Breaker, at: i64, device: i64, verdict: &Verdict) -> Judgement {
-        breaker.note(Monotonic(at), &PushToken(device.to_string().into()), verdict, &Settings::default())
-    }
-
-    #[test]
-    fn a_wrong_topic_for_everybody_forgets_nobody_and_rests() {
-        let mut breaker = Breaker::default();
-        for send in 0..1_000 {
-            assert!(matches!(note(&mut breaker, send, send, &gone()), Judgement::Doubted(_)), "send {send}");
+    fn unsettled(&mut self, now: Monotonic, whose: Whose, asked: Option<Duration>, settings: &Settings) {
+        self.evidence.add(now, whose.mailbox, Kind::Unsettled, asked, settings.breaker_pause);
+        if self.trial_fails(now, settings) || self.evidence.mailboxes(Kind::Unsettled) < SEVERAL {
+            return;
         }
-        assert!(breaker.alarmed() && breaker.rests(Monotonic(1_000)).is_some());
-    }
-
-    #[test]
-    fn a_wrong_topic_from_one_moment_on_forgets_one_device_at_most() {
-        let mut breaker = Breaker::default();
-        for at in 0..100 {
-            note(&mut breaker, at, at, &Verdict::Accepted);
-        }
-        let forgotten = (0..100).filter(|at| note(&mut breaker, 100 + at, *at, &gone()) == Judgement::Stands).count();
-        assert_eq!(forgotten, 1);
-    }
-
-    #[test]
-    fn one_device_in_ten_is_believed_to_be_gone() {
-        let mut breaker = Breaker::default();
-        for at in 0..200 {
-            let verdict = if at % 10 == 9 { gone() } else { Verdict::Accepted };
-            assert_eq!(note(&mut breaker, at, at, &verdict), Judgement::Stands, "send {at}");
-        }
-        assert!(!breaker.alarmed());
-    }
-
-    #[test]
-    fn one_device_that_is_gone_among_two_is_believed_after_some_success_of_the_other_and_raises_no_alarm() {
-        let mut breaker = Breaker::default();
-        let mut tries = 0;
-        while note(&mut breaker, tries, 2, &gone()) != Judgement::Stands {
-            note(&mut breaker, tries, 1, &Verdict::Accepted);
-            tries += 1;
-            assert!(tries < 10 && !breaker.alarmed());
+        match (&self.state, self.evidence.asked(Kind::Unsettled)) {
+            (State::Working | State::Away { .. }, Some(asked)) => {
+                self.state = State::Resting { until: now + asked, round: 0, trouble: Trouble::Asked };
+            }
+            (State::Working, None) => self.state = State::Away { turn_at: now + settings.push_retry_max, last: None },
+            _ => {}
         }
     }
 
-    #[test]
-    fn a_single_device_that_seems_gone_is_doubted_without_an_alarm() {
-        let mut breaker = Breaker::default();
-        for at in 0..100 {
-            assert!(matches!(note(&mut breaker, at, 1, &gone()), Judgement::Doubted(_)));
+    fn credentials(&mut self, now: Monotonic, whose: Whose, settings: &Settings) {
+        self.evidence.add(now, whose.mailbox, Kind::Credentials, None, settings.breaker_pause);
+        if self.evidence.mailboxes(Kind::Credentials) >= SEVERAL_OF_CREDENTIALS {
+            return self.rests(now, Trouble::Credentials, settings);
         }
-        assert!(!breaker.alarmed());
+        // Nobody says otherwise: a person is told, but nobody else is kept from trying.
+        if !self.accepted_lately(now) || self.evidence.rounds(Kind::Credentials) > 1 {
+            self.alarm.get_or_insert(Trouble::Credentials);
+        }
+        self.trial_fails(now, settings);
     }
 
-    #[test]
-    fn while_a_provider_is_away_one_push_that_was_tried_before_a_minute_finds_out_whether_it_is_back() {
-        let settings = Settings::default();
-        let later = Verdict::Later { after: None, reason: Arc::from("ServiceUnavailable") };
-        let second = |count: i64| Monotonic(count * 1_000_000);
-        let mut breaker = Breaker::default();
-        for at in 0..4 {
-            note(&mut breaker, at, 1, &later);
+    /// A refusal is the device's own if others are accepted meanwhile, or if there is nobody else; of several with no success between it is everybody's.
+    fn refuses(&mut self, now: Monotonic, whose: Whose, alone: bool, settings: &Settings) -> Judgement {
+        // Until one is accepted it stays everybody's.
+        let others = self.alarm == Some(Trouble::Refused) || self.evidence.others(Kind::Refused, whose.mailbox);
+        self.evidence.add(now, whose.mailbox, Kind::Refused, None, settings.breaker_pause);
+        let part = settings.breaker_pause / PART;
+        let first_at = self.refused.iter().find(|(device, _)| *device == whose.device).map(|(_, at)| *at);
+        let accepted_at = self.accepted_at;
+        let contradicted = |first_at: Monotonic| accepted_at.is_some_and(|at| at > first_at);
+        if self.evidence.mailboxes(Kind::Refused) >= SEVERAL {
+            self.rests(now, Trouble::Refused, settings);
+        } else if !self.trial_fails(now, settings) && !others {
+            let second = first_at.is_some_and(|first_at| contradicted(first_at) || now.since(first_at) >= part / 2);
+            if alone || second {
+                self.refused.retain(|(device, _)| *device != whose.device);
+                return Judgement::Stands;
+            }
         }
-        assert_eq!(breaker.turn(second(1), &settings), Ok(()), "some tries fail in the best of times");
-        note(&mut breaker, 0, 1, &later);
-        assert_eq!(breaker.turn(second(20), &settings), Err(Duration::from_secs(40)));
-        assert_eq!(breaker.turn(second(60), &settings), Ok(()));
-        note(&mut breaker, 60_000_001, 1, &later);
-        assert_eq!(breaker.turn(second(61), &settings), Err(Duration::from_secs(59)), "one at a time");
-        note(&mut breaker, 62_000_000, 2, &Verdict::Accepted);
-        assert_eq!(breaker.turn(second(62), &settings), Ok(()), "it is back");
+        if first_at.is_none() {
+            if self.refused.len() == MOST_REFUSED {
+                self.refused.remove(0);
+            }
+            self.refused.push((whose.device, now));
+        }
+        Judgement::Doubted(if others { settings.breaker_pause } else { part })
     }
 
-    #[test]
-    fn success_ends_the_alarm() {
-        let mut breaker = Breaker::default();
-        for at in 0..30 {
-            note(&mut breaker, at, at, &gone());
+    fn doubts(&mut self, now: Monotonic, whose: Whose, counts: bool, settings: &Settings) {
+        self.devices.rest(now, whose.device, settings.breaker_pause, true);
+        if !counts {
+            return;
         }
-        assert!(breaker.alarmed());
-        for at in 0..64 {
-            note(&mut breaker, 30 + at, at, &Verdict::Accepted);
+        self.evidence.add(now, whose.mailbox, Kind::Gone, None, settings.breaker_pause);
+        let (mailboxes, rounds) = (self.evidence.mailboxes(Kind::Gone), self.evidence.rounds(Kind::Gone));
+        if mailboxes >= SEVERAL && rounds >= settings.breaker_sample {
+            return self.rests(now, Trouble::Configuration, settings);
         }
-        assert!(!breaker.alarmed());
+        self.trial_fails(now, settings);
+    }
+
+    /// In a trial several failures of any kind are enough.
+    fn trial_fails(&mut self, now: Monotonic, settings: &Settings) -> bool {
+        match self.state {
+            State::Trial { trouble, .. } if self.evidence.mailboxes_of_any_kind() >= SEVERAL => {
+                self.rests(now, trouble, settings);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn rests(&mut self, now: Monotonic, trouble: Trouble, settings: &Settings) {
+        let round = match self.state {
+            // What was under way when the rest began says the same again.
+            State::Resting { until, .. } if now < until => return,
+            State::Resting { round, .. } | State::Trial { round, .. } => round + 1,
+            State::Working | State::Away { .. } => 0,
+        };
+        if trouble.alarms() {
+            self.alarm = Some(trouble);
+        }
+        let times = (1 << round.min(8)).min(LONGEST_PAUSE);
+        self.state = State::Resting { until: now + settings.breaker_pause * times, round, trouble };
     }
 }

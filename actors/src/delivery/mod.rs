@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod breaker;
+pub mod channels;
 pub mod collect;
 pub mod commit;
 pub mod fanout;

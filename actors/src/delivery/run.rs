@@ -12,6 +12,8 @@ use ractor::ActorRef;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::breaker::{Waits, Whose};
+use super::channels::waiting;
 use super::collect::{self, Collect};
 use super::message::{CollectEnd, Collected, CommitAnswer, Failure, More, Order, Sent, Work, code};
 use super::outgoing::Outgoing;
@@ -25,7 +27,7 @@ use crate::mailbox::state::Input;
 use crate::places::Place;
 use crate::ports::mail_source::{MailContent, MailboxRef, SourceError};
 use crate::ports::mailbox_store::Commit;
-use crate::ports::push_sender::Verdict;
+use crate::ports::push_sender::Channel;
 use crate::telemetry::metrics;
 use crate::time::Monotonic;
 
@@ -222,6 +224,16 @@ async fn settled(begin: &Begin, mut early: Option<Early>, pushes: Vec<Outgoing>)
     }
 }
 
+/// Notes that a push waits for its channel.
+fn waits_for(begin: &Begin, channel: &Channel, waits: Waits) -> Waits {
+    let context = &begin.context;
+    let reason = if waits.trouble.is_some() { context.trouble_of(channel) } else { None };
+    let now = context.ports.clock.now();
+    let until = now + waits.left;
+    begin.journal.note(now, Entry::Waits { provider: channel.provider, channel: waits.trouble.is_some(), reason, until });
+    waits
+}
+
 /// Carries out an effect of the sending part.
 fn carry_out<'a>(begin: &'a Begin, effect: send::Effect, early: &mut Option<Early>) -> impl Future<Output = Sent> + Send + use<'a> {
     let early = match &effect {
@@ -242,22 +254,26 @@ fn carry_out<'a>(begin: &'a Begin, effect: send::Effect, early: &mut Option<Earl
                 Sent::Contents(events, answer)
             }
             send::Effect::Unread => Sent::Unread(context.ports.mail.unread(mailbox).await),
-            send::Effect::Turn(place, channel) => Sent::Turn(place, context.turn(&channel, context.ports.clock.monotonic())),
+            send::Effect::Turn(place, channel, device) => {
+                let turn = context.turn(&channel, Whose { mailbox: mailbox.id, device });
+                Sent::Turn(place, turn.map_err(|waits| waits_for(begin, &channel, waits).left))
+            }
             send::Effect::Begin(place, retries) => Sent::Begun(place, context.committer.write(Vec::new(), retries).await),
-            send::Effect::Room(place, channel) => {
-                if let Some(after) = context.rests(&channel, context.ports.clock.monotonic()) {
-                    return Sent::Room(place, Err(Verdict::Later { after: Some(after), reason: code("channel_rests") }));
+            send::Effect::Room(place, channel, device) => {
+                if let Err(waits) = context.room(&channel, Whose { mailbox: mailbox.id, device }) {
+                    return Sent::Room(place, Err(waiting(waits_for(begin, &channel, waits))));
                 }
                 Sent::Room(place, context.ports.push.permit(&channel).await)
             }
             send::Effect::Device(place, device) => Sent::Device(place, context.committer.device(device).await),
-            send::Effect::Send { place, permit, push, received_at } => {
-                let times = (begin.order.hinted_at, received_at);
-                Sent::Answer(place, transmit(context, &begin.journal, permit, push, times).await)
+            send::Effect::Send { place, device, permit, push, received_at } => {
+                let (times, whose) = ((begin.order.hinted_at, received_at), Whose { mailbox: mailbox.id, device });
+                Sent::Answer(place, transmit(context, &begin.journal, whose, permit, push, times).await)
             }
-            send::Effect::Forget(device, generation, since) => {
+            send::Effect::Forget(device, generation, since, provider) => {
                 let answer = context.ports.devices.device_forget(device, generation, since).await;
                 if answer == Ok(true) {
+                    provider.into_iter().for_each(|provider| metrics::devices_forgotten(provider, 1));
                     tracing::info!(mailbox = %mailbox.id, %device, "the provider says that the device is gone: forgotten");
                 }
                 Sent::Forgotten

@@ -12,7 +12,7 @@ use crate::ports::delivery_store::{Mark, Retry, Settled};
 use crate::ports::device_store::DeviceNow;
 use crate::ports::mail_source::MailContent;
 use crate::ports::mailbox_store::DeliveryKind;
-use crate::ports::push_sender::{Channel, Content, Permit, Push, Verdict};
+use crate::ports::push_sender::{Channel, Content, Permit, Provider, Push, Verdict};
 use crate::settings::{HASHES_PER_PUSH, Settings};
 use crate::time::{Monotonic, Timestamp};
 
@@ -46,17 +46,19 @@ pub enum Effect {
     /// Read the unread count.
     Unread,
     /// Ask whether what was tried before may be read again.
-    Turn(usize, Channel),
+    Turn(usize, Channel, DeviceId),
     /// Note in the rows that a try begins, and under which push: it may be taken, whatever is heard of it.
     Begin(usize, Vec<Retry>),
     /// Wait for room.
-    Room(usize, Channel),
+    Room(usize, Channel, DeviceId),
     /// Read the device as it is now.
     Device(usize, DeviceId),
     /// Send; the gate was open in this step and is read once more before the first byte.
     Send {
         /// Which of the pushes.
         place: usize,
+        /// To which device.
+        device: DeviceId,
         /// Its room.
         permit: Permit,
         /// What is sent.
@@ -64,8 +66,8 @@ pub enum Effect {
         /// When the newest mail of it was received; none for a badge.
         received_at: Option<Timestamp>,
     },
-    /// Forget a device that is definitely gone.
-    Forget(DeviceId, Generation, Option<Timestamp>),
+    /// Forget a device that is definitely gone, at its provider.
+    Forget(DeviceId, Generation, Option<Timestamp>, Option<Provider>),
     /// Write marks and retries.
     Write(Vec<Mark>, Vec<Retry>),
     /// Over; with `left`, rows stay PENDING that nobody holds.
@@ -299,7 +301,7 @@ impl Sending {
         let push = self.compose(place, moment.now, &device);
         self.flights[place].step = Step::Answer;
         let received_at = self.flights[place].push.rows.first().filter(|row| row.item.is_some()).map(|row| row.received_at);
-        effects.push(Effect::Send { place, permit, push, received_at });
+        effects.push(Effect::Send { place, device: device.device, permit, push, received_at });
     }
 
     fn compose(&self, place: usize, now: Timestamp, device: &DeviceNow) -> Push {
@@ -337,10 +339,11 @@ impl Sending {
         }
         match verdict {
             Verdict::Accepted => self.settle(place, Settled::Sent, "accepted"),
-            Verdict::Refused { reason } => self.settle(place, Settled::Dead, &reason),
+            Verdict::Refused { reason } | Verdict::Undeliverable { reason } => self.settle(place, Settled::Dead, &reason),
             Verdict::DeviceGone { since, reason, .. } => {
                 self.forgetting += 1;
-                effects.push(Effect::Forget(flight.push.device, flight.push.generation, since));
+                let provider = flight.push.channel.as_ref().map(|channel| channel.provider);
+                effects.push(Effect::Forget(flight.push.device, flight.push.generation, since, provider));
                 self.settle(place, Settled::Dead, &reason);
             }
             Verdict::Later { after, reason } => self.rest(moment, place, after, true, &reason, settings),

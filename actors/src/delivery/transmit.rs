@@ -1,19 +1,33 @@
 //! One push on its way out: past the gate, to the provider, and its verdict past the breaker.
 
-use std::sync::Arc;
-
+use super::breaker::Whose;
 use super::message::code;
 use crate::context::Context;
+use crate::ids::DeviceId;
 use crate::mailbox::journal::{Entry, Journal};
 use crate::ports::delivery_store::{Mark, Settled};
-use crate::ports::push_sender::{Permit, Push, Verdict};
+use crate::ports::push_sender::{Channel, Permit, Push, Verdict};
 use crate::telemetry::metrics::{self, Reason, Shown, VerdictClass};
 use crate::time::{Monotonic, Timestamp};
+
+/// A push to a device that is under way.
+struct UnderWay<'a> {
+    context: &'a Context,
+    channel: &'a Channel,
+    device: DeviceId,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.context.push_ended(self.channel, self.device);
+    }
+}
 
 /// Sends one push if the gate still lets it out, and passes the verdict by the breaker.
 pub(super) async fn transmit(
     context: &Context,
     journal: &Journal,
+    whose: Whose,
     permit: Permit,
     push: Push,
     (hinted_at, received_at): (Option<Monotonic>, Option<Timestamp>),
@@ -22,21 +36,29 @@ pub(super) async fn transmit(
     if !context.gate.lets_pushes_out() {
         return Verdict::Later { after: None, reason: code("gate_closed") };
     }
+    context.push_begins(&channel, whose.device);
+    let _under_way = UnderWay { context, channel: &channel, device: whose.device };
     let verdict = context.ports.push.send(permit, push).await;
     let moment = context.moment();
     metrics::push_answered(channel.provider, shown, VerdictClass::of(&verdict), Reason::of(&verdict), 1);
-    if let (Verdict::Accepted, Some(hinted)) = (&verdict, hinted_at) {
-        metrics::push_latency(channel.provider, moment.at.since(hinted).as_secs_f64());
+    if verdict == Verdict::Accepted {
+        hinted_at.into_iter().for_each(|at| metrics::push_latency(channel.provider, moment.at.since(at).as_secs_f64()));
+        received_at.into_iter().for_each(|at| metrics::push_age(channel.provider, moment.now.since(at).as_secs_f64()));
     }
-    match &verdict {
-        Verdict::Accepted => received_at.into_iter().for_each(|at| metrics::push_age(channel.provider, moment.now.since(at).as_secs_f64())),
+    let (class, reason) = (told(&verdict), verdict.reason());
+    let judged = context.judge(&channel, (whose, &token), moment.at, verdict);
+    // What the breaker does not believe is tried again: it is counted when it is believed.
+    match &judged {
         Verdict::DeviceGone { .. } => metrics::dead_letters(metrics::Dead::DeviceGone, 1),
-        Verdict::Refused { .. } => metrics::dead_letters(metrics::Dead::Refused, 1),
+        Verdict::Refused { .. } | Verdict::Undeliverable { .. } => metrics::dead_letters(metrics::Dead::Refused, 1),
         _ => {}
     }
-    let (class, reason) = told(&verdict);
-    journal.note(moment.now, Entry::Answered(channel.provider, class, reason));
-    context.judge(&channel, &token, moment.at, verdict)
+    let doubted = match &judged {
+        Verdict::Later { after: Some(after), .. } if matches!(class, "device gone" | "refused") => Some(moment.now + *after),
+        _ => None,
+    };
+    journal.note(moment.now, Entry::Answered { provider: channel.provider, verdict: class, reason, doubted });
+    judged
 }
 
 /// Counts what is given up or was not needed any more.
@@ -50,13 +72,13 @@ pub(super) fn count_marks(marks: &[Mark]) {
     }
 }
 
-fn told(verdict: &Verdict) -> (&'static str, Arc<str>) {
+fn told(verdict: &Verdict) -> &'static str {
     match verdict {
-        Verdict::Accepted => ("accepted", code("ok")),
-        Verdict::Later { reason, .. } => ("later", reason.clone()),
-        Verdict::Unknown { reason } => ("no answer", reason.clone()),
-        Verdict::DeviceGone { reason, .. } => ("device gone", reason.clone()),
-        Verdict::Refused { reason } => ("refused", reason.clone()),
-        Verdict::Credentials { reason } => ("credentials", reason.clone()),
+        Verdict::Accepted => "accepted",
+        Verdict::Later { .. } => "later",
+        Verdict::Unknown { .. } => "no answer",
+        Verdict::DeviceGone { .. } => "device gone",
+        Verdict::Refused { .. } | Verdict::Undeliverable { .. } => "refused",
+        Verdict::Credentials { .. } => "credentials",
     }
 }

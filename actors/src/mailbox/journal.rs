@@ -36,7 +36,27 @@ pub enum Entry {
     /// A collection failed.
     CollectFailed(Work, Arc<str>),
     /// A provider answered.
-    Answered(Provider, &'static str, Arc<str>),
+    Answered {
+        /// Which.
+        provider: Provider,
+        /// What it said.
+        verdict: &'static str,
+        /// Its code.
+        reason: Arc<str>,
+        /// It is not believed yet: the push is tried again at this time.
+        doubted: Option<Timestamp>,
+    },
+    /// A push waits before it may be sent.
+    Waits {
+        /// For which provider.
+        provider: Provider,
+        /// For the whole channel, or for the device alone.
+        channel: bool,
+        /// Why the channel rests, in the provider's words.
+        reason: Option<Arc<str>>,
+        /// Until when.
+        until: Timestamp,
+    },
     /// The actor was started again after a bug.
     Restarted(u32),
 }
@@ -56,10 +76,26 @@ impl Entry {
             Self::Collected { work, mails, pushes } => format!("{} found {mails} new mails, {pushes} pushes", name(*work)),
             Self::Endless(work) => format!("{} found nothing, and the server does not say that there is no more", name(*work)),
             Self::CollectFailed(work, code) => format!("{} failed: {code}", name(*work)),
-            Self::Answered(provider, verdict, reason) => format!("{} {verdict}: {reason}", provider.as_str()),
+            Self::Answered { provider, verdict, reason, doubted: None } => format!("{} {verdict}: {reason}", provider.as_str()),
+            Self::Answered { provider, verdict, reason, doubted: Some(at) } => {
+                format!("{} {verdict}: {reason}; not believed yet, tried again at {}", provider.as_str(), clock(*at))
+            }
+            Self::Waits { provider, channel: false, until, .. } => {
+                format!("{}: this device rests until {}", provider.as_str(), clock(*until))
+            }
+            Self::Waits { provider, reason, until, .. } => {
+                let why = reason.as_deref().map_or(String::new(), |reason| format!(" ({reason})"));
+                format!("{}: all pushes of the app rest until {}{why}", provider.as_str(), clock(*until))
+            }
             Self::Restarted(times) => format!("restarted ({times} times)"),
         }
     }
+}
+
+/// The time of day, UTC.
+fn clock(at: Timestamp) -> String {
+    let seconds = at.epoch_seconds().rem_euclid(86_400);
+    format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
 
 fn name(work: Work) -> &'static str {
@@ -83,6 +119,13 @@ impl Journal {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if let (Some((before, Entry::Hint(_))), Entry::Hint(Hint::Touched { .. })) = (entries.back(), &entry)
             && at.since(*before) < Duration::from_secs(1)
+        {
+            entries.pop_back();
+        }
+        // A wait that goes on is one line.
+        if let (Some((_, Entry::Waits { provider, channel, .. })), Entry::Waits { provider: of, channel: whole, .. }) =
+            (entries.back(), &entry)
+            && (provider, channel) == (of, whole)
         {
             entries.pop_back();
         }

@@ -219,7 +219,8 @@ mod tests {
         world.push.until_accepted(2).await;
         let began = tokio::time::Instant::now();
         world.push.until_accepted(people.len()).await;
-        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+        // Three were let through to find that out; those that came beside them waited up to 4 s longer, and for the next look.
+        assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

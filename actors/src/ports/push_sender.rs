@@ -137,8 +137,14 @@ pub enum Verdict {
         /// The provider's code.
         reason: Arc<str>,
     },
-    /// Refused for good, by our fault: a dead letter.
+    /// Refused for good, by our fault: a dead letter, unless the same happens to several.
     Refused {
+        /// The provider's code.
+        reason: Arc<str>,
+    },
+    /// Refused for good for this device alone, as the code says (its platform's credential at the provider is wrong, its token cannot be sent): a dead letter
+    /// that says nothing about the channel.
+    Undeliverable {
         /// The provider's code.
         reason: Arc<str>,
     },
@@ -147,6 +153,22 @@ pub enum Verdict {
         /// The provider's code.
         reason: Arc<str>,
     },
+}
+
+impl Verdict {
+    /// The code.
+    #[must_use]
+    pub fn reason(&self) -> Arc<str> {
+        match self {
+            Self::Accepted => Arc::from("ok"),
+            Self::Later { reason, .. }
+            | Self::Unknown { reason }
+            | Self::DeviceGone { reason, .. }
+            | Self::Refused { reason }
+            | Self::Undeliverable { reason }
+            | Self::Credentials { reason } => reason.clone(),
+        }
+    }
 }
 
 /// Room for one push at a provider; given back when dropped.

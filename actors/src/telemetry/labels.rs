@@ -1,6 +1,7 @@
 //! The labels of the core's metrics: closed sets of values, so that the number of series is known.
 
 use super::catalog::Label;
+use crate::delivery::breaker::Trouble;
 use crate::label;
 use crate::ports::cluster_store::Reason as MoveReason;
 use crate::ports::push_sender::{Content, Provider, Verdict};
@@ -69,7 +70,7 @@ impl VerdictClass {
             Verdict::Later { .. } => Self::Later,
             Verdict::Unknown { .. } => Self::Unknown,
             Verdict::DeviceGone { .. } => Self::DeviceGone,
-            Verdict::Refused { .. } => Self::Refused,
+            Verdict::Refused { .. } | Verdict::Undeliverable { .. } => Self::Refused,
             Verdict::Credentials { .. } => Self::Credentials,
         }
     }
@@ -140,6 +141,7 @@ impl Reason {
             | Verdict::Unknown { reason }
             | Verdict::DeviceGone { reason, .. }
             | Verdict::Refused { reason }
+            | Verdict::Undeliverable { reason }
             | Verdict::Credentials { reason } => Self::named(reason),
         }
     }
@@ -266,5 +268,25 @@ label! {
         Configuration = "configuration",
         /// The provider refuses our credentials.
         Credentials = "credentials",
+        /// Pushes to devices of several mailboxes are refused.
+        Refused = "refused",
+        /// The provider asked to wait.
+        Asked = "asked",
+        /// The provider takes nothing, or does not answer.
+        Away = "away",
+    }
+}
+
+impl Breaker {
+    /// The label of a channel's trouble.
+    #[must_use]
+    pub fn of(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Configuration => Self::Configuration,
+            Trouble::Credentials => Self::Credentials,
+            Trouble::Refused => Self::Refused,
+            Trouble::Asked => Self::Asked,
+            Trouble::Away => Self::Away,
+        }
     }
 }

@@ -21,7 +21,9 @@ catalog! {
     counter devices_forgotten(provider: Provider) = "postrider_devices_forgotten_total";
     /// Apps whose pushes rest because their configuration or credentials are taken to be wrong. Alert above 0.
     gauge breaker_open(provider: Provider) = "postrider_breaker_open";
-    /// How often an app's pushes were brought to rest.
+    /// Apps whose pushes are late for any reason: those of `postrider_breaker_open`, and those whose provider is away or asked to wait.
+    gauge push_channels_late(provider: Provider) = "postrider_push_channels_late";
+    /// How often an app's pushes began to be late, and why.
     counter breaker_opened(provider: Provider, why: Breaker) = "postrider_breaker_opened_total";
     /// Mailboxes of this node by phase. `live` is where they belong; `parked` needs a person.
     gauge mailboxes(phase: Phase) = "postrider_mailboxes";

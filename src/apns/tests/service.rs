@@ -159,5 +159,5 @@ async fn a_device_token_that_would_change_the_address_is_not_sent() {
     let stage = stage().await;
     let mut push = mail(Provider::Apns, 1);
     push.token.0 = "../../elsewhere?x".into();
-    assert_eq!(stage.send(push).await, Verdict::Refused { reason: "token-malformed".into() });
+    assert_eq!(stage.send(push).await, Verdict::Undeliverable { reason: "token-malformed".into() });
 }

@@ -14,8 +14,9 @@ fn expected(text: &str) -> Reading {
     match verdict {
         "accepted" => Reading::Settled(Verdict::Accepted),
         "later" => Reading::Settled(Verdict::Later { after, reason }),
-        "quota" => Reading::QuotaExceeded(Verdict::Later { after, reason }, after.unwrap()),
+        "quota" => Reading::QuotaExceeded(Verdict::Later { after, reason }),
         "gone" => Reading::Settled(Verdict::DeviceGone { since: None, certain, reason }),
+        "undeliverable" => Reading::Settled(Verdict::Undeliverable { reason }),
         "refused" => Reading::Settled(Verdict::Refused { reason }),
         "credentials" => Reading::Settled(Verdict::Credentials { reason }),
         "renew" => Reading::TokenRefused(Verdict::Credentials { reason }),

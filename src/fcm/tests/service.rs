@@ -1,7 +1,6 @@
 //! The sender against Google, simulated over real TLS and HTTP/2: refusals, quota, faults.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use postrider_actors::ports::push_sender::{Content, Provider, PushSender, Verdict};
 use postrider_loadtest::push_faults::{PushFaults, Rates};
@@ -74,19 +73,57 @@ async fn a_wrong_project_for_everybody_forgets_nobody() {
 }
 
 #[tokio::test]
-async fn a_used_up_quota_pauses_the_credential_until_it_is_back() {
+async fn a_used_up_quota_is_told_with_its_wait_and_no_other_push_is_kept_from_asking() {
     let stage = stage_with(|_, google| google.quota_per_minute = 3, |_| {}).await;
     for n in 0..3 {
         assert_eq!(stage.send(mail(Provider::Fcm, n)).await, Verdict::Accepted);
     }
     let refused = stage.send(mail(Provider::Fcm, 3)).await;
     assert!(matches!(&refused, Verdict::Later { after: Some(_), reason } if &**reason == "QUOTA_EXCEEDED"), "{refused:?}");
-    let before = stage.refused("QUOTA_EXCEEDED");
-    let paused = stage.senders.permit(&mail(Provider::Fcm, 4).channel).await.unwrap_err();
-    assert!(matches!(&paused, Verdict::Later { after: Some(_), .. }), "{paused:?}");
-    assert_eq!(stage.refused("QUOTA_EXCEEDED"), before, "Google was not asked");
-    stage.clock.forward(Duration::from_secs(61));
+    // It may have been the device's own quota: the core looks at who else is told so.
     assert!(stage.senders.permit(&mail(Provider::Fcm, 4).channel).await.is_ok());
+}
+
+fn error(status: u16, of: &str, code: &str) -> String {
+    format!(
+        r#"{{"error":{{"code":{status},"status":"{of}","details":[{{"@type":"type.googleapis.com/google.firebase.fcm.v1.FcmError","errorCode":"{code}"}}]}}}}"#
+    )
+}
+
+fn body_names(body: &[u8], number: u32) -> bool {
+    String::from_utf8_lossy(body).contains(&format!("{number:064x}"))
+}
+
+#[tokio::test]
+async fn a_platform_without_a_credential_is_one_device_s_matter_and_no_token_is_fetched_for_it() {
+    let fcm = Scripted::start(|_, _, body| {
+        Some(match body_names(body, 7) {
+            true => (401, error(401, "UNAUTHENTICATED", "THIRD_PARTY_AUTH_ERROR")),
+            false => (200, r#"{"name":"projects/p/messages/1"}"#.into()),
+        })
+    })
+    .await;
+    let stage = scripted(&fcm).await;
+    for _ in 0..20 {
+        assert_eq!(stage.send(mail(Provider::Fcm, 7)).await, Verdict::Undeliverable { reason: "THIRD_PARTY_AUTH_ERROR".into() });
+        assert_eq!(stage.send(mail(Provider::Fcm, 8)).await, Verdict::Accepted);
+    }
+    assert_eq!(fcm.asked(), 40);
+}
+
+#[tokio::test]
+async fn an_operator_s_check_passes_where_an_invalid_token_is_answered_without_a_field() {
+    let fcm = Scripted::start(|_, _, _| Some((400, error(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT")))).await;
+    let stage = scripted(&fcm).await;
+    let steps = stage.senders.check(None).await;
+    let judged = steps.last().unwrap();
+    assert!(judged.tried.contains("judged") && judged.went == crate::probe::Went::Well, "{judged:?}");
+}
+
+/// A stage whose FCM answers by script; its token endpoint is the simulated one.
+async fn scripted(fcm: &Scripted) -> Stage {
+    let url = format!("https://localhost:{}", fcm.port);
+    stage_with(|_, _| {}, |push| push.fcm[0].url = url).await
 }
 
 #[tokio::test]

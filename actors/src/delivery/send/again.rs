@@ -17,7 +17,7 @@ impl Sending {
         let flight = &mut self.flights[place];
         match &flight.push.channel {
             Some(channel) => {
-                effects.push(Effect::Turn(place, channel.clone()));
+                effects.push(Effect::Turn(place, channel.clone(), flight.push.device));
                 flight.step = Step::Turn;
             }
             None => self.settle(place, Settled::Superseded, "device_gone"),
@@ -42,7 +42,7 @@ impl Sending {
                 effects.push(Effect::Begin(place, self.retries_of(place, moment.now, (false, false), &code("under_way"))));
             }
             Err(left) => {
-                let delay = left + self.chance.below(settings.push_retry_max / 2);
+                let delay = left + self.chance.below(left.min(settings.push_retry_max / 2));
                 self.schedule(moment, place, delay, &code("channel_rests"));
             }
         }

@@ -82,7 +82,8 @@ impl Sending {
             self.unread = Unread::Wanted;
             return self.rest(moment, place, None, true, &code("unread_unknown"), settings);
         }
-        self.flights[place].step = Step::Room;
-        effects.push(Effect::Room(place, channel));
+        let flight = &mut self.flights[place];
+        flight.step = Step::Room;
+        effects.push(Effect::Room(place, channel, flight.push.device));
     }
 }

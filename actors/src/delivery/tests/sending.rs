@@ -119,12 +119,12 @@ impl Outside {
                 Sent::Contents(asked.into_iter().map(|(event, _)| event).collect(), Ok(answer))
             }
             Effect::Unread => Sent::Unread(Ok(5)),
-            Effect::Turn(place, _) => Sent::Turn(place, self.turn),
+            Effect::Turn(place, ..) => Sent::Turn(place, self.turn),
             Effect::Begin(place, retries) => {
                 self.begun.push((self.pushes.len(), retries));
                 Sent::Begun(place, self.begins.clone())
             }
-            Effect::Room(place, _) => Sent::Room(place, Ok(Permit::unlimited())),
+            Effect::Room(place, ..) => Sent::Room(place, Ok(Permit::unlimited())),
             Effect::Device(place, _) => Sent::Device(place, Ok(self.device.clone())),
             Effect::Send { place, push, .. } => {
                 self.pushes.push(push);

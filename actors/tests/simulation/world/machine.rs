@@ -5,12 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use postrider_actors::delivery::batch::HoldBudget;
-use postrider_actors::delivery::breaker::Breaker;
+use postrider_actors::delivery::channels::Channels;
 use postrider_actors::gate::Gate;
 use postrider_actors::ids::{Fence, MailboxId, NodeId, Session, ShardId};
 use postrider_actors::node::state::Membership;
 use postrider_actors::ports::Clock;
-use postrider_actors::ports::push_sender::Channel;
 use postrider_actors::time::Monotonic;
 
 use super::World;
@@ -78,7 +77,7 @@ pub struct Process {
     /// What it observes of the others.
     pub placement: Option<Placement>,
     /// Breakers by channel.
-    pub breakers: BTreeMap<Channel, Breaker>,
+    pub channels: Channels,
     /// Content that may be held.
     pub budget: Arc<HoldBudget>,
     /// Room among the mailboxes that are seeded.
@@ -145,7 +144,7 @@ impl World {
             batches: Batches::default(),
             chores: Chores::default(),
             placement: None,
-            breakers: BTreeMap::new(),
+            channels: Channels::default(),
             budget: HoldBudget::new(settings.hold_bytes),
             seedings: Rooms::new(settings.seedings),
             collections: Rooms::new(settings.collections),

@@ -136,7 +136,7 @@ impl World {
             Verdict::Later { .. } => "later",
             Verdict::Unknown { .. } => "unknown",
             Verdict::DeviceGone { .. } => "gone",
-            Verdict::Refused { .. } => "refused",
+            Verdict::Refused { .. } | Verdict::Undeliverable { .. } => "refused",
             Verdict::Credentials { .. } => "credentials",
         };
         let now = self.now;

@@ -1,6 +1,7 @@
 //! The shell of a delivery in the simulation, its sending part: content, room, device, gate, send, mark.
 
-use postrider_actors::delivery::breaker::Judgement;
+use postrider_actors::delivery::breaker::Whose;
+use postrider_actors::delivery::channels::waiting;
 use postrider_actors::delivery::message::{Sent, code};
 use postrider_actors::delivery::send::Effect;
 use postrider_actors::ids::{DeviceId, EventKey, Generation, ItemId};
@@ -49,31 +50,26 @@ impl World {
         match effect {
             Effect::Contents(asked) => self.contents(node, uid, asked),
             Effect::Unread => self.ask_unread(node, &mailbox, move |world, answer| world.sent(node, uid, Sent::Unread(answer))),
-            Effect::Turn(place, channel) => {
-                let (now, settings) = (self.mono(node), self.settings.clone());
-                let breaker = self.process(node).and_then(|process| process.breakers.get_mut(&channel));
-                let turn = breaker.map_or(Ok(()), |breaker| breaker.turn(now, &settings));
-                self.sent(node, uid, Sent::Turn(place, turn));
+            Effect::Turn(place, channel, device) => {
+                let (now, settings, whose) = (self.mono(node), self.settings.clone(), Whose { mailbox: mailbox.id, device });
+                let turn = self.process(node).map_or(Ok(()), |process| process.channels.turn(&channel, whose, now, &settings));
+                self.sent(node, uid, Sent::Turn(place, turn.map_err(|waits| waits.left)));
             }
             Effect::Begin(place, retries) => {
                 self.write(node, Vec::new(), retries, move |world, answer| world.sent(node, uid, Sent::Begun(place, answer)));
             }
-            Effect::Room(place, channel) => {
-                let now = self.mono(node);
-                let rests = self.process(node).and_then(|process| process.breakers.get(&channel)?.rests(now));
-                let answer = match rests {
-                    Some(after) => Err(Verdict::Later { after: Some(after), reason: code("channel_rests") }),
-                    None => Ok(Permit::unlimited()),
-                };
-                self.sent(node, uid, Sent::Room(place, answer));
+            Effect::Room(place, channel, device) => {
+                let (now, settings, whose) = (self.mono(node), self.settings.clone(), Whose { mailbox: mailbox.id, device });
+                let room = self.process(node).map_or(Ok(()), |process| process.channels.room(&channel, whose, now, &settings));
+                self.sent(node, uid, Sent::Room(place, room.map(|()| Permit::unlimited()).map_err(waiting)));
             }
             Effect::Device(place, device) => self.device(node, uid, place, device),
-            Effect::Send { place, push, .. } => {
+            Effect::Send { place, device, push, .. } => {
                 let delay = self.dice.between(0, MILLI / 4);
                 let to = self.whom(node);
-                self.enter(delay, to, move |world| world.transmit(node, uid, place, push));
+                self.enter(delay, to, move |world| world.transmit(node, uid, place, device, push));
             }
-            Effect::Forget(device, generation, since) => self.forget_device(node, uid, device, generation, since),
+            Effect::Forget(device, generation, since, _) => self.forget_device(node, uid, device, generation, since),
             Effect::Write(marks, retries) => {
                 self.write(node, marks, retries, move |world, answer| world.sent(node, uid, Sent::Written(answer)));
             }
@@ -120,27 +116,23 @@ impl World {
     }
 
     /// Sends one push if the gate still lets it out, and passes the verdict by the breaker.
-    fn transmit(&mut self, node: usize, uid: Uid, place: usize, push: Push) {
+    fn transmit(&mut self, node: usize, uid: Uid, place: usize, device: DeviceId, push: Push) {
         let Some(actor) = self.delivery(node, uid) else { return };
         let mailbox = actor.mailbox.id;
         if !self.lets_pushes_out(node) {
             let reason = code("gate_closed");
             return self.sent(node, uid, Sent::Answer(place, Verdict::Later { after: None, reason }));
         }
-        let (channel, token) = (push.channel.clone(), push.token.clone());
+        let (channel, token, whose) = (push.channel.clone(), push.token.clone(), Whose { mailbox, device });
         self.ask_push(node, uid, mailbox, push, move |world, verdict| {
-            let verdict = world.judge_verdict(node, &channel, &token, verdict);
+            let verdict = world.judge_verdict(node, &channel, (whose, &token), verdict);
             world.sent(node, uid, Sent::Answer(place, verdict));
         });
     }
 
-    fn judge_verdict(&mut self, node: usize, channel: &Channel, token: &PushToken, verdict: Verdict) -> Verdict {
+    fn judge_verdict(&mut self, node: usize, channel: &Channel, push: (Whose, &PushToken), verdict: Verdict) -> Verdict {
         let (now, settings) = (self.mono(node), self.settings.clone());
         let Some(process) = self.process(node) else { return verdict };
-        let judgement = process.breakers.entry(channel.clone()).or_default().note(now, token, &verdict, &settings);
-        match (judgement, verdict) {
-            (Judgement::Doubted(after), Verdict::DeviceGone { reason, .. }) => Verdict::Later { after: Some(after), reason },
-            (_, verdict) => verdict,
-        }
+        process.channels.judge(channel, push, now, verdict, &settings).0
     }
 }
