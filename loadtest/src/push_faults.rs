@@ -12,9 +12,9 @@ pub enum Fault {
     TooMany,
     /// 500.
     Internal,
-    /// 503, with seconds for `Retry-After` where the provider sends one.
+    /// 503, with `Retry-After` or without.
     Unavailable {
-        /// Seconds to wait.
+        /// Seconds to wait; 0 stands for no `Retry-After`.
         retry_after_s: u32,
     },
     /// The connection is reset before the request was looked at.
@@ -165,7 +165,7 @@ impl PushFaults {
             return Fault::Internal;
         }
         if hit(rates.unavailable) {
-            let retry_after_s = 1 + (chance >> 32) as u32 % 2;
+            let retry_after_s = (chance >> 32) as u32 % 3;
             return Fault::Unavailable { retry_after_s };
         }
         if hit(rates.cut_before) {
@@ -247,6 +247,14 @@ mod tests {
         for fault in [Fault::TooMany, Fault::Gone] {
             let count = drawn.iter().filter(|f| **f == fault).count();
             assert!((1_700..2_300).contains(&count), "{fault:?}: {count}");
+        }
+    }
+
+    #[test]
+    fn a_503_says_when_to_come_back_or_does_not() {
+        let drawn = first(&PushFaults::with_rates(1, Rates { unavailable: 10_000, ..Rates::default() }), 200);
+        for wanted in 0..3 {
+            assert!(drawn.contains(&Fault::Unavailable { retry_after_s: wanted }), "{wanted}");
         }
     }
 

@@ -281,7 +281,8 @@ impl Exchange {
                     0 => Reason::Shutdown,
                     _ => Reason::ServiceUnavailable,
                 };
-                return Err(Refusal { retry_after_s: Some(retry_after_s), ..Refusal::plain(reason) });
+                let retry_after_s = (retry_after_s > 0).then_some(retry_after_s);
+                return Err(Refusal { retry_after_s, ..Refusal::plain(reason) });
             }
             _ => return Ok(()),
         }))
@@ -298,7 +299,7 @@ impl Exchange {
             Some(Phone::Installed { app }) if *app == *head.topic => Ok(()),
             Some(Phone::Installed { .. }) => Err(Refusal::plain(Reason::DeviceTokenNotForTopic)),
             Some(Phone::Gone { since_ms }) => Err(Refusal { timestamp_ms: Some(since_ms), ..Refusal::plain(Reason::Unregistered) }),
-            None => Err(Refusal::plain(Reason::BadDeviceToken)),
+            Some(Phone::ThirdParty) | None => Err(Refusal::plain(Reason::BadDeviceToken)),
         }
     }
 }

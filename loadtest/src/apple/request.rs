@@ -31,6 +31,18 @@ const PUSH_TYPES: [&str; 12] = [
     "urgent",
 ];
 
+/// What a topic ends in for the types that have one of their own (Apple, sending notification requests to APNs).
+const SUFFIXES: [(&str, &str); 8] = [
+    (".voip", "voip"),
+    (".complication", "complication"),
+    (".pushkit.fileprovider", "fileprovider"),
+    (".location-query", "location"),
+    (".push-type.liveactivity", "liveactivity"),
+    (".push-type.controls", "controls"),
+    (".push-type.widgets", "widgets"),
+    (".voip-ptt", "pushtotalk"),
+];
+
 /// The head of a push that passed.
 #[derive(Debug)]
 pub(super) struct Head {
@@ -95,7 +107,7 @@ fn read_head(parts: &Parts, device: &str, id: &str, topics: &[String]) -> Result
         return Err(Refusal::misuse(Reason::DuplicateHeaders, "duplicate-headers", *name));
     }
     let topic = topic(headers, topics)?;
-    let (background, careless) = push_type(headers)?;
+    let (background, careless) = push_type(headers, topic)?;
     let priority = priority(headers, background)?;
     let expiry = expiry(headers)?;
     if header(headers, "apns-collapse-id").is_some_and(|id| id.len() > MAX_COLLAPSE_ID)
@@ -120,20 +132,32 @@ fn topic<'a>(headers: &'a HeaderMap, allowed: &[String]) -> Result<&'a str, Refu
         return Err(bad());
     }
     // A wrong bundle id is a setting, not a broken rule: nobody is blamed, so that this can be tried on purpose.
-    if !allowed.iter().any(|known| known == topic) {
+    if !allowed.iter().any(|known| known == app_of(topic).0) {
         return Err(Refusal::plain(Reason::TopicDisallowed));
     }
     Ok(topic)
 }
 
-fn push_type(headers: &HeaderMap) -> Result<(bool, Option<&'static str>), Refusal> {
+/// The bundle id of a topic and what follows it.
+fn app_of(topic: &str) -> (&str, &str) {
+    let kind = SUFFIXES.iter().find_map(|(suffix, _)| topic.strip_suffix(suffix).map(|app| (app, *suffix)));
+    kind.unwrap_or((topic, ""))
+}
+
+/// The type, which must be one of those that the topic is for.
+fn push_type(headers: &HeaderMap, topic: &str) -> Result<(bool, Option<&'static str>), Refusal> {
     let Some(given) = headers.get("apns-push-type") else {
         return Ok((false, Some("push-type-missing")));
     };
-    match given.to_str() {
-        Ok(kind) if PUSH_TYPES.contains(&kind) => Ok((kind == "background", None)),
-        _ => Err(Refusal::misuse(Reason::InvalidPushType, "bad-push-type", "")),
+    let kind = given.to_str().ok().filter(|kind| PUSH_TYPES.contains(kind));
+    let kind = kind.ok_or_else(|| Refusal::misuse(Reason::InvalidPushType, "bad-push-type", ""))?;
+    let (_, suffix) = app_of(topic);
+    let wanted = SUFFIXES.iter().find(|(_, of)| *of == kind).map_or("", |(suffix, _)| *suffix);
+    // Management of devices has topics of its own form.
+    if suffix != wanted && kind != "mdm" {
+        return Err(Refusal::misuse(Reason::InvalidPushType, "push-type-of-another-topic", kind));
     }
+    Ok((kind == "background", None))
 }
 
 fn priority(headers: &HeaderMap, background: bool) -> Result<u8, Refusal> {

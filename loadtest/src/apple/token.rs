@@ -1,9 +1,9 @@
 //! Provider tokens: ES256 signatures of known keys, not older than an hour, and not renewed too often.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
@@ -14,6 +14,9 @@ use super::refusal::{Reason, Refusal};
 const MAX_AGE_S: i64 = 3_600;
 /// Clocks differ; a token from further in the future is not believed.
 const MAX_AHEAD_S: i64 = 300;
+/// So many tokens of one key may be shown for the first time within the time that one must last. Apple publishes no figure, and refuses those
+/// who sign a token for every push.
+const TOKENS_OF_A_KEY: usize = 32;
 /// Tokens whose signature was checked are remembered, so many at a time.
 const REMEMBERED: usize = 1_024;
 
@@ -41,6 +44,8 @@ pub(super) struct ProviderTokens {
     keys: RwLock<HashMap<Box<str>, Key>>,
     seen: RwLock<HashMap<Box<str>, Arc<Provider>>>,
     min_update: Duration,
+    /// When the latest tokens of each key were first shown, on whatever connection.
+    shown: Mutex<HashMap<Box<str>, VecDeque<Instant>>>,
 }
 
 /// The token that a connection uses.
@@ -51,7 +56,7 @@ pub(super) struct ConnectionToken {
 
 impl ProviderTokens {
     pub(super) fn new(min_update: Duration) -> Self {
-        Self { keys: RwLock::default(), seen: RwLock::default(), min_update }
+        Self { keys: RwLock::default(), seen: RwLock::default(), min_update, shown: Mutex::default() }
     }
 
     /// Registers the public half (an uncompressed P-256 point) of a key of `team`.
@@ -89,7 +94,9 @@ impl ProviderTokens {
             return Ok(Arc::clone(provider));
         }
         drop(seen);
-        let provider = Arc::new(self.verify(text)?);
+        let (provider, kid) = self.verify(text)?;
+        self.count(&kid)?;
+        let provider = Arc::new(provider);
         let mut seen = self.seen.write().unwrap_or_else(PoisonError::into_inner);
         if seen.len() >= REMEMBERED {
             seen.clear();
@@ -98,7 +105,24 @@ impl ProviderTokens {
         Ok(provider)
     }
 
-    fn verify(&self, text: &str) -> Result<Provider, Refusal> {
+    /// Several processes may share a key, each with a token of its own; one that signs for every connection or push shows more than they
+    /// can need.
+    fn count(&self, kid: &str) -> Result<(), Refusal> {
+        let now = Instant::now();
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = shown.entry(kid.into()).or_default();
+        while times.front().is_some_and(|at| now.duration_since(*at) >= self.min_update) {
+            times.pop_front();
+        }
+        if times.len() >= TOKENS_OF_A_KEY {
+            let detail = format!("{} tokens of one key", times.len() + 1);
+            return Err(Refusal::misuse(Reason::TooManyProviderTokenUpdates, "provider-token-for-every-push", detail));
+        }
+        times.push_back(now);
+        Ok(())
+    }
+
+    fn verify(&self, text: &str) -> Result<(Provider, String), Refusal> {
         let invalid = |detail: &str| Refusal::misuse(Reason::InvalidProviderToken, "invalid-provider-token", detail);
         let header = jsonwebtoken::decode_header(text).map_err(|_| invalid("not a JWT"))?;
         if header.alg != Algorithm::ES256 {
@@ -117,7 +141,8 @@ impl ProviderTokens {
         if claims.iss.as_deref() != Some(&*key.team) {
             return Err(invalid("iss is not the key's team"));
         }
-        Ok(Provider { text: text.into(), issued_at_s: claims.iat.ok_or_else(|| invalid("no iat"))?, revoked: AtomicBool::new(false) })
+        let issued_at_s = claims.iat.ok_or_else(|| invalid("no iat"))?;
+        Ok((Provider { text: text.into(), issued_at_s, revoked: AtomicBool::new(false) }, kid))
     }
 
     /// Whether this becomes the connection's token. A connection may change to one issued `min_update` after the former one, or at

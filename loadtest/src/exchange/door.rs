@@ -1,5 +1,6 @@
 //! The door: which service a request wants, who asks, and everything that is refused before an operation begins.
 
+mod challenges;
 mod checks;
 mod dress;
 
@@ -9,6 +10,8 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
+
+pub(super) use challenges::unauthorized;
 
 use super::autodiscover;
 use super::server::Shared;
@@ -90,32 +93,4 @@ pub(super) fn log_on(shared: &Shared, headers: &HeaderMap) -> Result<String, Ref
     let header = header.and_then(|value| value.to_str().ok());
     let options = &shared.options;
     options.accounts.check(header, &options.audiences)
-}
-
-/// 401 with the challenges of an on-premises server: Bearer is offered only to those who sent an empty one.
-pub(super) fn unauthorized(why: Refusal) -> Response<Body> {
-    const BEARER: &str = r#"Bearer client_id="00000002-0000-0ff1-ce00-000000000000", trusted_issuers="00000001-0000-0000-c000-000000000000@*", token_types="app_asserted_user_v1 service_asserted_app_v1", authorization_uri="https://login.sim.example/common/oauth2/authorize""#;
-    let mut response = plain(StatusCode::UNAUTHORIZED, "unauthorized");
-    let headers = response.headers_mut();
-    let mut challenge = |text: &'static str| {
-        let value = http::HeaderValue::from_static(text);
-        headers.append(http::header::WWW_AUTHENTICATE, value);
-    };
-    match why {
-        Refusal::EmptyBearer => challenge(BEARER),
-        Refusal::InvalidToken | Refusal::ExpiredToken => {
-            challenge(BEARER);
-            headers.insert(
-                "x-ms-diagnostics",
-                http::HeaderValue::from_static(r#"2000001;reason="The token is invalid.";error_category="invalid_token""#),
-            );
-        }
-        Refusal::Missing | Refusal::Wrong => {
-            // Windows authentication is offered as on most servers, and succeeds for nobody: no account here has a ticket or a hash.
-            for scheme in ["Negotiate", "NTLM", r#"Basic realm="sim.example""#] {
-                challenge(scheme);
-            }
-        }
-    }
-    response
 }

@@ -71,8 +71,15 @@ impl Refusal {
         Self { violation: Some(Box::new((field.to_owned(), description.into()))), ..Self::fcm(Code::InvalidArgument) }
     }
 
+    /// A body that is no message at all: Google's front end says so, FCM is not asked.
+    pub(super) fn unreadable(place: &str) -> Self {
+        let said = format!("Invalid JSON payload received. {place}");
+        Self { violation: Some(Box::new((String::new(), said))), ..Self::plain(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT") }
+    }
+
+    /// With `Retry-After`; none for no seconds.
     pub(super) fn after(self, seconds: u64) -> Self {
-        Self { retry_after_s: Some(seconds), ..self }
+        Self { retry_after_s: (seconds > 0).then_some(seconds), ..self }
     }
 
     pub(super) fn blame(self, rule: &'static str, detail: impl Into<String>) -> Self {
@@ -84,8 +91,8 @@ impl Refusal {
         self.code.map_or(self.status, Code::as_str)
     }
 
-    /// The JSON body (`google.rpc.Status`).
-    pub(super) fn body(&self) -> String {
+    /// The JSON body (`google.rpc.Status`). FCM names a field that it refuses only where `names_violations`; the front end always does.
+    pub(super) fn body(&self, names_violations: bool) -> String {
         let mut details: Vec<Value> = Vec::new();
         if let Some(code) = self.code {
             details.push(json!({
@@ -93,7 +100,8 @@ impl Refusal {
                 "errorCode": code.as_str(),
             }));
         }
-        if let Some((field, description)) = self.violation.as_deref() {
+        let violation = self.violation.as_deref().filter(|_| names_violations || self.code.is_none());
+        if let Some((field, description)) = violation {
             details.push(json!({
                 "@type": "type.googleapis.com/google.rpc.BadRequest",
                 "fieldViolations": [{"field": field, "description": description}],

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
 use crate::ledger::{Expiry, PushKind, ShortHash, says_only_that_there_is_mail};
 
 use super::error::{Code, Refusal};
+use super::fields::{AndroidNotification, Message, Request};
 
 /// "The maximum payload for both message types is 4096 bytes" (Firebase).
 const MAX_BYTES: usize = 4_096;
@@ -17,72 +16,12 @@ const MAX_HASHES: usize = 16;
 /// Long device tokens exist, endless ones do not.
 const MAX_TOKEN: usize = 1_024;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Request {
-    #[serde(default)]
-    validate_only: bool,
-    message: Option<Message>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Message {
-    token: Option<String>,
-    notification: Option<Notification>,
-    #[serde(default)]
-    data: BTreeMap<String, String>,
-    android: Option<Android>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Notification {
-    title: Option<String>,
-    body: Option<String>,
-    image: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Android {
-    priority: Option<String>,
-    ttl: Option<String>,
-    collapse_key: Option<String>,
-    restricted_package_name: Option<String>,
-    direct_boot_ok: Option<bool>,
-    notification: Option<AndroidNotification>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AndroidNotification {
-    title: Option<String>,
-    body: Option<String>,
-    icon: Option<String>,
-    color: Option<String>,
-    tag: Option<String>,
-    sound: Option<String>,
-    channel_id: Option<String>,
-    click_action: Option<String>,
-    notification_count: Option<i32>,
-    notification_priority: Option<String>,
-    visibility: Option<String>,
-    default_sound: Option<bool>,
-    default_vibrate_timings: Option<bool>,
-    title_loc_key: Option<String>,
-    body_loc_key: Option<String>,
-    #[serde(default)]
-    title_loc_args: Vec<String>,
-    #[serde(default)]
-    body_loc_args: Vec<String>,
-}
-
 /// What a message says.
 #[derive(Debug, PartialEq)]
 pub(super) struct Said {
     pub(super) validate_only: bool,
-    pub(super) token: String,
+    /// `None` for a message to a topic or a condition, which names no device.
+    pub(super) token: Option<String>,
     pub(super) tag: String,
     pub(super) kind: PushKind,
     pub(super) count: u32,
@@ -96,7 +35,7 @@ pub(super) struct Said {
 pub(super) fn read(body: &[u8], arrived_ms: i64) -> Result<Said, Refusal> {
     let request: Request = serde_json::from_slice(body).map_err(|error| {
         let place = format!("line {} column {}", error.line(), error.column());
-        Refusal::field("", "cannot be read").blame("message-not-readable", place)
+        Refusal::unreadable(&place).blame("message-not-readable", place)
     })?;
     let message = request.message.ok_or_else(|| Refusal::field("message", "is missing").blame("message-not-readable", "no message"))?;
     message.fits()?;
@@ -111,7 +50,7 @@ pub(super) fn read(body: &[u8], arrived_ms: i64) -> Result<Said, Refusal> {
     }
     Ok(Said {
         validate_only: request.validate_only,
-        token: token.to_owned(),
+        token: token.map(str::to_owned),
         tag,
         kind: mail.kind,
         count: mail.count,
@@ -127,13 +66,20 @@ fn wrong(field: &str, rule: &'static str) -> Refusal {
 }
 
 impl Message {
-    fn token(&self) -> Result<&str, Refusal> {
-        let token = self.token.as_deref().ok_or_else(|| Refusal::fcm(Code::InvalidArgument).blame("no-recipient", ""))?;
+    /// The device, if the message is for one. "Target to send a message to": exactly one of the kinds.
+    fn token(&self) -> Result<Option<&str>, Refusal> {
+        let target = [&self.token, &self.topic, &self.condition];
+        if target.into_iter().flatten().count() != 1 {
+            return Err(Refusal::fcm(Code::InvalidArgument).blame("no-recipient", "none, or more than one"));
+        }
+        let Some(token) = self.token.as_deref() else {
+            return Ok(None);
+        };
         let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b':');
         if token.is_empty() || token.len() > MAX_TOKEN || !token.bytes().all(fits) {
-            return Err(Refusal::field("message.token", "not a valid FCM registration token"));
+            return Err(Refusal::field("message.token", "Invalid registration token"));
         }
-        Ok(token)
+        Ok(Some(token))
     }
 
     /// Size as FCM counts it: keys and values of data and notification.
@@ -168,11 +114,6 @@ impl Message {
         if !matches!(android.priority.as_deref(), None | Some("HIGH" | "NORMAL" | "high" | "normal")) {
             return Err(wrong("message.android.priority", "bad-priority"));
         }
-        let restricted = android.restricted_package_name.as_deref() == Some("");
-        let keys = android.collapse_key.as_deref() == Some("");
-        if restricted || keys || android.direct_boot_ok == Some(true) {
-            return Err(wrong("message.android", "android-field-wrong"));
-        }
         android.notification.as_ref().map_or(Ok(()), AndroidNotification::plausible)
     }
 
@@ -193,11 +134,9 @@ impl AndroidNotification {
     fn plausible(&self) -> Result<(), Refusal> {
         let count = self.notification_count.is_none_or(|count| count >= 0);
         let color = self.color.as_deref().is_none_or(|color| color.len() == 7 && color.starts_with('#'));
-        let visibility = matches!(self.visibility.as_deref(), None | Some("PRIVATE" | "PUBLIC" | "SECRET"));
+        let visibility = matches!(self.visibility.as_deref(), None | Some("VISIBILITY_UNSPECIFIED" | "PRIVATE" | "PUBLIC" | "SECRET"));
         let priority = self.notification_priority.as_deref().is_none_or(|priority| priority.starts_with("PRIORITY_"));
-        let action = self.click_action.as_deref() != Some("");
-        let flags = !(self.default_sound == Some(true) && self.sound.is_some()) && self.default_vibrate_timings.is_none_or(|_| true);
-        if count && color && visibility && priority && action && flags {
+        if count && color && visibility && priority {
             return Ok(());
         }
         Err(wrong("message.android.notification", "android-field-wrong"))
@@ -320,7 +259,44 @@ mod tests {
         let mut message = message();
         message["message"]["data"]["google.x"] = json!("1");
         assert_eq!(rule(&message), "reserved-data-key");
-        message["message"]["topic"] = json!("t");
+        message["message"]["subject"] = json!("t");
         assert_eq!(rule(&message), "message-not-readable");
+    }
+
+    #[test]
+    fn both_spellings_and_every_field_of_the_reference_are_read() {
+        let android = |count: &str, timings: &str| {
+            json!({"priority": "high", "ttl": "3.5s", "collapseKey": "", "directBootOk": true, "bandwidthConstrainedOk": true,
+                "fcmOptions": {"analyticsLabel": "x"}, "data": {"a": "b"}, "restrictedPackageName": "com.example.mail",
+                "notification": {"tag": "t", "ticker": "x", "sticky": true, "eventTime": "2026-01-01T00:00:00Z", "localOnly": false,
+                    "notificationPriority": "PRIORITY_HIGH", "defaultSound": true, "sound": "s", count: 2, timings: ["1s", "0.5s"],
+                    "lightSettings": {"color": {"red": 1}, "lightOnDuration": "1s", "lightOffDuration": "1s"},
+                    "defaultLightSettings": false, "proxy": "ALLOW", "visibility": "PRIVATE", "image": "https://example.com/x"}})
+        };
+        for (count, timings) in [("notificationCount", "vibrateTimings"), ("notification_count", "vibrate_timings")] {
+            let mut message = message();
+            message["message"]["android"] = android(count, timings);
+            message["message"]["apns"] = json!({"headers": {"apns-priority": "5"}, "payload": {"aps": {}}});
+            message["message"]["webpush"] = json!({"headers": {}});
+            message["message"]["fcmOptions"] = json!({"analyticsLabel": "x"});
+            message["validateOnly"] = json!(true);
+            let said = read(message.to_string().as_bytes(), 0).unwrap();
+            assert!(said.validate_only && said.expiry == Expiry::At(3_500));
+            message["message"]["android"]["notification"][count] = json!(-1);
+            assert_eq!(rule(&message), "android-field-wrong");
+        }
+    }
+
+    #[test]
+    fn a_message_is_for_a_device_a_topic_or_a_condition_and_for_one_of_them() {
+        let reads = |mut target: Value| {
+            target["notification"] = json!({"title": "x"});
+            read(json!({ "message": target }).to_string().as_bytes(), 0)
+        };
+        assert_eq!(reads(json!({"topic": "news"})).unwrap().token, None);
+        assert_eq!(reads(json!({"condition": "'a' in topics"})).unwrap().token, None);
+        for target in [json!({}), json!({"token": "t", "topic": "news"})] {
+            assert_eq!(reads(target).unwrap_err().misuse.unwrap().0, "no-recipient");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Google's Firebase Cloud Messaging, simulated: the token endpoint and `messages:send`, by HTTP/2 and HTTP/1.1.
 
 mod error;
+mod fields;
 mod message;
 mod oauth;
 mod quota;
@@ -41,6 +42,8 @@ pub struct Options {
     pub faults: Arc<PushFaults>,
     /// What goes wrong at the token endpoint.
     pub token_faults: Arc<ServiceFaults>,
+    /// Whether a refused argument is named by its field besides FCM's own code, as answers of 2018 did; those of today do not.
+    pub names_violations: bool,
     /// Who hears of it.
     pub ledger: Arc<Ledger>,
     /// Messages a minute that the project may send; 600,000 at Google.
@@ -59,6 +62,7 @@ impl Options {
             phones,
             faults: Arc::new(PushFaults::none()),
             token_faults: Arc::new(ServiceFaults::none()),
+            names_violations: false,
             ledger,
             quota_per_minute: 600_000,
             token_lifetime: Duration::from_secs(3_599),

@@ -9,6 +9,8 @@ use serde::Deserialize;
 
 /// The scope that FCM asks for.
 pub const SCOPE: &str = "https://www.googleapis.com/auth/firebase.messaging";
+/// A scope that includes it, as Google's own SDKs ask for.
+const CLOUD_PLATFORM: &str = "https://www.googleapis.com/auth/cloud-platform";
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 /// "exp ... a maximum of 1 hour after the issued time" (Google, OAuth 2.0 for server to server applications).
 const MAX_LIFETIME_S: i64 = 3_600;
@@ -104,7 +106,7 @@ impl AccessTokens {
         if claims.iss != *email {
             return Err(denied("invalid_grant", "Invalid grant: account not found"));
         }
-        if !claims.scope.split(' ').any(|scope| scope == SCOPE) {
+        if !claims.scope.split(' ').any(|scope| scope == SCOPE || scope == CLOUD_PLATFORM) {
             return Err(denied("invalid_scope", "Invalid OAuth scope"));
         }
         if !self.audiences.contains(&claims.aud) {

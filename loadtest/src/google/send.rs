@@ -14,7 +14,7 @@ use crate::witness::{Misuse, Witness};
 
 use super::Service;
 use super::error::{Code, Refusal};
-use super::message::{self, Said};
+use super::message;
 use super::oauth::Worth;
 
 /// When a request arrived, on both clocks.
@@ -45,7 +45,11 @@ impl Answer {
 impl Service {
     /// `POST /token`.
     pub(super) fn token(&self, parts: &Parts, body: &[u8], now_s: i64) -> Answer {
-        let form: HashMap<String, String> = form_fields(body);
+        let form: HashMap<String, String> = match kind_of(parts) {
+            "application/x-www-form-urlencoded" => form_fields(body),
+            "application/json" => serde_json::from_slice(body).unwrap_or_default(),
+            _ => HashMap::new(),
+        };
         let granted =
             if parts.method == Method::POST { self.tokens.grant(&form, now_s) } else { self.tokens.grant(&HashMap::new(), now_s) };
         match granted {
@@ -74,7 +78,7 @@ impl Service {
             }
             Err(refusal) => {
                 self.refused(&refusal);
-                Answer { status: refusal.http, retry_after_s: refusal.retry_after_s, body: refusal.body() }
+                Answer { status: refusal.http, retry_after_s: refusal.retry_after_s, body: refusal.body(self.options.names_violations) }
             }
         }
     }
@@ -87,14 +91,21 @@ impl Service {
         self.authenticate(parts, arrival.ms / 1_000)?;
         injected(fault)?;
         self.quota.take(arrival.at).map_err(|wait_s| Refusal::fcm(Code::QuotaExceeded).after(wait_s))?;
+        if kind_of(parts) != "application/json" {
+            return Err(Refusal::unreadable("The body is not application/json.").blame("content-type", kind_of(parts)));
+        }
         let said = message::read(body, arrival.ms)?;
-        self.at_home(&said, arrival.ms, fault)?;
+        let Some(token) = said.token.as_deref() else {
+            // Who has subscribed to a topic is nobody's business here.
+            return Ok(());
+        };
+        self.at_home(token, arrival.ms, fault)?;
         if said.validate_only {
             return Ok(());
         }
         self.options.ledger.push_accepted(&Push {
             provider: Provider::Fcm,
-            token: &said.token,
+            token,
             id: &said.tag,
             kind: said.kind,
             count: said.count,
@@ -144,17 +155,18 @@ impl Service {
         }
     }
 
-    fn at_home(&self, said: &Said, now_ms: i64, fault: Fault) -> Result<(), Refusal> {
+    fn at_home(&self, token: &str, now_ms: i64, fault: Fault) -> Result<(), Refusal> {
         let options = &self.options;
         if fault == Fault::Gone {
-            options.phones.remove(&said.token, now_ms);
-            options.ledger.forgotten(&said.token);
+            options.phones.remove(token, now_ms);
+            options.ledger.forgotten(token);
         }
-        match options.phones.find(&said.token, &options.project) {
+        match options.phones.find(token, &options.project) {
             Some(Phone::Installed { app }) if *app == *options.project => Ok(()),
             Some(Phone::Installed { .. }) => Err(Refusal::fcm(Code::SenderIdMismatch)),
+            Some(Phone::ThirdParty) => Err(Refusal::fcm(Code::ThirdPartyAuthError)),
             Some(Phone::Gone { .. }) => Err(Refusal::fcm(Code::Unregistered)),
-            None => Err(Refusal::field("message.token", "not a valid FCM registration token")),
+            None => Err(Refusal::field("message.token", "Invalid registration token")),
         }
     }
 
@@ -181,10 +193,16 @@ fn injected(fault: Fault) -> Result<(), Refusal> {
     Err(match fault {
         Fault::TooMany => Refusal::fcm(Code::QuotaExceeded).after(1),
         Fault::Internal => Refusal::fcm(Code::Internal),
-        Fault::Forbidden => Refusal::fcm(Code::ThirdPartyAuthError),
+        Fault::Forbidden => Refusal::plain(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED"),
         Fault::Unavailable { retry_after_s } => Refusal::fcm(Code::Unavailable).after(u64::from(retry_after_s)),
         _ => return Ok(()),
     })
+}
+
+/// The media type of the body, without parameters.
+fn kind_of(parts: &Parts) -> &str {
+    let kind = parts.headers.get(http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim()
 }
 
 /// The fields of an `application/x-www-form-urlencoded` body.

@@ -37,6 +37,8 @@ pub enum Refusal {
     EmptyBearer,
     /// Unknown name, wrong password, or a scheme that nobody here speaks.
     Wrong,
+    /// The first message of an NTLM handshake under this scheme: the client waits for a challenge.
+    HandshakeBegun(&'static str),
     /// Not a token of this issuer, or for another audience.
     InvalidToken,
     /// The token's time is over.
@@ -113,7 +115,9 @@ impl Accounts {
         if scheme.eq_ignore_ascii_case("basic") {
             return self.check_password(value).ok_or(Refusal::Wrong);
         }
-        Err(Refusal::Wrong)
+        // "NTLMSSP", a zero and the number of a NEGOTIATE_MESSAGE (MS-NLMP, section 2.2.1.1) in base64.
+        let begun = ["NTLM", "Negotiate"].into_iter().find(|known| known.eq_ignore_ascii_case(scheme) && value.starts_with("TlRMTVNTUAAB"));
+        Err(begun.map_or(Refusal::Wrong, Refusal::HandshakeBegun))
     }
 
     fn check_token(&self, token: &str, audiences: &[String]) -> Result<String, Refusal> {
@@ -153,6 +157,8 @@ mod tests {
         assert_eq!(check(&basic("CORP\\svc:pa")), Err(Refusal::Wrong));
         assert_eq!(check(&basic("CORP\\other:pa:ss")), Err(Refusal::Wrong));
         assert_eq!(check("Negotiate abc"), Err(Refusal::Wrong));
+        assert_eq!(check("NTLM TlRMTVNTUAABAAAAN4II4g=="), Err(Refusal::HandshakeBegun("NTLM")));
+        assert_eq!(check("NTLM TlRMTVNTUAADAAAAN4II4g=="), Err(Refusal::Wrong), "the last message");
         assert_eq!(check("Bearer "), Err(Refusal::EmptyBearer));
         assert_eq!(check("Bearer"), Err(Refusal::EmptyBearer));
         assert_eq!(accounts.check(None, &[]), Err(Refusal::Missing));

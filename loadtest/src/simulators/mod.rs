@@ -73,8 +73,8 @@ impl Simulators {
         let mut start = Start::new(&options, &credentials, &ledger);
         let exchange = start.exchange(&world, &accounts, &exchange_faults).await?;
         let identity = start.identity(&accounts).await?;
-        let apple = start.apple(options.ports.apns, 1).await?;
-        let apple_sandbox = start.apple(options.ports.apns_sandbox, 2).await?;
+        let apple = start.apple("production", options.ports.apns, 1).await?;
+        let apple_sandbox = start.apple("sandbox", options.ports.apns_sandbox, 2).await?;
         let google = start.google().await?;
         let (push_faults, service_faults) = start.faults();
         let endpoints = Endpoints::of(&exchange, &identity, [&apple, &apple_sandbox], &google);

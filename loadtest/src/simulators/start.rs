@@ -11,7 +11,7 @@ use crate::exchange::{self, ExchangeFaults, ExchangeOptions};
 use crate::google::{self, Google};
 use crate::identity::{self, Accounts, IdentityOptions};
 use crate::ledger::Ledger;
-use crate::phones::Phones;
+use crate::phones::{Phones, Strangers};
 use crate::push_faults::PushFaults;
 use crate::service_faults::ServiceFaults;
 use crate::tls::{ALPN_H2, ALPN_HTTP_1_1};
@@ -36,11 +36,12 @@ pub(super) struct Start<'a> {
     ledger: &'a Arc<Ledger>,
     push_faults: Vec<Arc<PushFaults>>,
     service_faults: Vec<Arc<ServiceFaults>>,
+    strangers: Arc<Strangers>,
 }
 
 impl<'a> Start<'a> {
     pub(super) fn new(options: &'a Options, credentials: &'a Credentials, ledger: &'a Arc<Ledger>) -> Self {
-        Self { options, credentials, ledger, push_faults: Vec::new(), service_faults: Vec::new() }
+        Self { options, credentials, ledger, push_faults: Vec::new(), service_faults: Vec::new(), strangers: Arc::default() }
     }
 
     /// The faults of all push providers, and of the services beside Exchange, that were started.
@@ -83,8 +84,9 @@ impl<'a> Start<'a> {
         faults
     }
 
-    pub(super) async fn apple(&mut self, port: u16, salt: u64) -> io::Result<Apple> {
-        let phones = Arc::new(Phones::new(self.options.take_strangers));
+    pub(super) async fn apple(&mut self, environment: &'static str, port: u16, salt: u64) -> io::Result<Apple> {
+        let phones = Phones::new(self.options.take_strangers).of_environment(&self.strangers, environment);
+        let phones = Arc::new(phones);
         let mut options = apple::Options::new(self.tls(&[ALPN_H2]), phones, Arc::clone(self.ledger));
         options.bind = self.bind(port);
         options.topics = self.options.topics.clone();

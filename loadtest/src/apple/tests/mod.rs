@@ -283,6 +283,44 @@ async fn provider_tokens_are_checked_for_signature_team_and_age() {
 }
 
 #[tokio::test]
+async fn a_push_type_must_be_one_of_its_topic_s() {
+    let stage = stage().await;
+    let jwt = stage.good_jwt();
+    let ask = async |topic: &str, kind: &str| {
+        let mut request = stage.request(&jwt);
+        for (name, value) in [("apns-topic", topic), ("apns-push-type", kind)] {
+            request.headers_mut().insert(http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        let (status, body) = stage.ask(request).await;
+        (status, body["reason"].as_str().unwrap_or_default().to_owned())
+    };
+    let refused = |reason: &str| (400, reason.to_owned());
+    assert_eq!(ask(TOPIC, "voip").await, refused("InvalidPushType"));
+    assert_eq!(ask("com.example.mail.voip", "alert").await, refused("InvalidPushType"));
+    assert_eq!(ask("com.example.other.voip", "voip").await, refused("TopicDisallowed"));
+    assert_eq!(ask("com.example.mail.voip", "voip").await, refused("DeviceTokenNotForTopic"));
+    assert_eq!(ask(TOPIC, "alert").await.0, 200);
+    assert_eq!(stage.rules(), ["push-type-of-another-topic"]);
+}
+
+#[tokio::test]
+async fn who_signs_a_token_for_every_connection_is_refused_and_a_token_in_use_is_not() {
+    let stage = stage().await;
+    let jwt = |n: i64| stage.jwt("KEY1234567", "TEAM123456", now_s() - n);
+    let first = jwt(0);
+    assert_eq!(stage.ask(stage.request(&first)).await.0, 200);
+    let mut answers = Vec::new();
+    for n in 1..40 {
+        answers.push(stage.ask(stage.request(&jwt(n))).await);
+    }
+    let taken = answers.iter().take_while(|(status, _)| *status == 200).count();
+    assert_eq!(taken, 31, "several processes may share a key");
+    assert!(answers[taken..].iter().all(|answer| *answer == (429, json!({"reason": "TooManyProviderTokenUpdates"}))));
+    assert_eq!(stage.ask(stage.request(&first)).await.0, 200);
+    assert_eq!(stage.rules(), ["provider-token-for-every-push"]);
+}
+
+#[tokio::test]
 async fn a_token_renewed_within_twenty_minutes_is_refused_unless_the_old_one_was_expired() {
     let stage = stage().await;
     let (kid, team) = ("KEY1234567", "TEAM123456");

@@ -19,6 +19,9 @@ async fn who_does_not_log_on_gets_a_challenge_and_bearer_only_when_it_is_asked_f
     assert_eq!(offered(&wrong.headers), ["Negotiate", "NTLM", "Basic"]);
     let looked = company.http.get(&url).send().await.unwrap();
     assert_eq!((looked.status().as_u16(), offered(looked.headers())), (401, vec!["Negotiate".into(), "NTLM".into(), "Basic".into()]));
+    let begun = company.http.get(&url).header("authorization", "NTLM TlRMTVNTUAABAAAAN4II4gAAAAAoAAAAAAAAACgAAAAADAQAAAAADw==");
+    let challenge = begun.send().await.unwrap().headers()["www-authenticate"].to_str().unwrap().to_owned();
+    assert!(challenge.starts_with("NTLM TlRMTVNTUAACAAAA"), "{challenge}");
     let page = company.http.get(&url).basic_auth(SVC.0, Some(SVC.1)).send().await.unwrap();
     assert_eq!((page.status().as_u16(), page.headers()["content-type"].to_str().unwrap()), (200, "text/html; charset=utf-8"));
     let empty = company.http.post(&url).header("Authorization", "Bearer ").send().await.unwrap();
