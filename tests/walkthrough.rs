@@ -128,7 +128,7 @@ async fn the_steps_of_the_readme_bring_a_mail_to_a_phone() {
     assert!(sample.contains("Hello"), "{sample}");
 
     let told = shown(&desk.shell(&line(&deliver, "mailbox why"), Some(&node)));
-    assert!(told.contains("phase live") && told.contains("SENT"), "{told}");
+    assert!(told.contains("live: the server tells of new mail at once") && told.contains("sent: the provider took it"), "{told}");
     looks(&desk, &node).await;
     revoked(&desk, &mut node, &key).await;
 }
@@ -146,7 +146,7 @@ async fn looks(desk: &Desk, node: &Process) {
     };
     let why = json(&["mailbox", "why", "user1@example.com"]);
     let sources: Vec<_> = why["events"].as_array().expect("a list").iter().map(|event| event["source"].clone()).collect();
-    assert!(["journal", "row", "verdict"].iter().all(|source| sources.contains(&(*source).into())), "{why:#}");
+    assert!(["mailbox", "push", "outcome"].iter().all(|source| sources.contains(&(*source).into())), "{why:#}");
     assert_eq!(json(&["mailbox", "list"])["mailboxes"][0]["smtp"], "user1@example.com");
     assert_eq!(json(&["device", "list", "user1@example.com"])["devices"][0]["device"], "phone-1");
     for (arguments, word) in [(&["mailbox", "list"][..], "user1@example.com"), (&["device", "list", "user1@example.com"], "phone-1")] {

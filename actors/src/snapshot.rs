@@ -45,7 +45,7 @@ impl Phase {
 pub struct JournalLine {
     /// When.
     pub at: Timestamp,
-    /// What, e.g. `hint mail`, `collected 2 mails 4 rows`, `send apns accepted`, `watch failed ErrorServerBusy`.
+    /// What, in words of its readers, e.g. `the server told of new mail`, `sync found 2 new mails, 4 pushes`, `subscribing failed: ErrorServerBusy`.
     pub what: String,
 }
 

@@ -34,17 +34,16 @@ enum Action {
 /// Not reachable, or refused.
 pub async fn run(args: &Args) -> anyhow::Result<Exit> {
     let Action::List { address } = &args.action;
+    mailbox::is_address(address)?;
     // The admin address serves what phones know about themselves only as a part of this answer.
     let mut answer = mailbox::look(&args.admin.connect()?, address).await?;
     let devices = serde_json::json!({ "devices": answer.get_mut("devices").map(serde_json::Value::take) });
     let items = devices["devices"].as_array().map_or(&[][..], Vec::as_slice);
     let columns = [
         ("device", "/device"),
-        ("provider", "/provider"),
-        ("environment", "/environment"),
         ("app", "/app"),
-        ("registered", "/registeredAt"),
-        ("last activity", "/lastActivity"),
+        ("provider", "/provider"),
+        ("last activity (utc)", "/lastActivity"),
         ("cut-off (s)", "/pushDowngradeCutoffSec"),
     ];
     output::list(args.output, &devices, items, &columns, "no devices: the app has to register");

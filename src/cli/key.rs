@@ -1,5 +1,8 @@
 //! `key`: makes, lists and revokes API keys directly in the database; the first key comes from here.
 
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
 use clap::{Subcommand, ValueEnum};
 use postrider_actors::ids::TenantId;
 use postrider_actors::ports::registry_store::{ApiKey, Role};
@@ -9,6 +12,7 @@ use super::exit::{Exit, Failure};
 use super::output::{self, OutputArgs};
 use super::{ConfigArgs, database};
 use crate::config::Config;
+use crate::config::secret::Secret;
 
 /// Longest note that is kept.
 const MAX_NOTE: usize = 200;
@@ -16,12 +20,12 @@ const MAX_NOTE: usize = 200;
 /// Examples below `--help`.
 const EXAMPLES: &str = "\
 Examples:
-  postrider key create --role admin --note 'on-call' > admin.key
+  postrider key create --role admin --note 'on-call' --out admin.key
   postrider key create --role device-manager --tenant acme --note 'mobile management'
   postrider key list
   postrider key revoke 0123456789abcdef
 
-The key is printed once and kept only as a hash. A revoked key stops working within `api.key_cache` (5 s).";
+The key is printed once, or written to a file that only its owner can read, and kept only as a hash. A revoked key stops working within `api.key_cache` (5 s).";
 
 /// The command's arguments.
 #[derive(Debug, clap::Args)]
@@ -49,6 +53,9 @@ enum Action {
         /// What it is for, so that a person knows it again.
         #[arg(long, default_value = "")]
         note: String,
+        /// Write the key to this new file, readable for its owner alone, instead of printing it.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// List all keys, without their secrets.
     List,
@@ -77,7 +84,7 @@ pub async fn run(args: &Args) -> anyhow::Result<Exit> {
     let (store, clock) = database::open(&config).await?;
     let failed = |error| database::explained(&config, &error);
     let exit = match &args.action {
-        Action::Create { role, tenant, note } => {
+        Action::Create { role, tenant, note, out } => {
             if note.len() > MAX_NOTE || note.chars().any(char::is_control) {
                 return Err(Failure::error(Exit::Usage, format!("--note takes at most {MAX_NOTE} bytes without control characters")));
             }
@@ -87,12 +94,25 @@ pub async fn run(args: &Args) -> anyhow::Result<Exit> {
                 RoleArg::Admin => Role::Admin,
             };
             let (kept, shown) = crate::api::key::generate(role, tenant, note, clock.now());
-            store.registry.key_create(&kept).await.map_err(failed)?;
+            // The file comes first: a key that nobody can read would be of no use.
+            if let Some(out) = out {
+                keep(out, &shown)?;
+            }
+            if let Err(error) = store.registry.key_create(&kept).await {
+                // What was made a moment ago opens nothing.
+                out.iter().for_each(|out| drop(std::fs::remove_file(out)));
+                return Err(failed(error));
+            }
             database::noted(&*store.registry, &clock, "key create", &format!("key {}", kept.id), true).await;
             if args.output.json {
                 let mut answer = view(&kept);
-                answer["key"] = shown.expose().into();
+                match out {
+                    Some(out) => answer["file"] = out.display().to_string().into(),
+                    None => answer["key"] = shown.expose().into(),
+                }
                 output::json(&answer);
+            } else if let Some(out) = out {
+                output::say(&format!("key {} for {} made and written to {}; it is not shown again", kept.id, kept.tenant, out.display()));
             } else {
                 output::say(shown.expose());
                 eprintln!("key {} for {} made; it is not shown again", kept.id, kept.tenant);
@@ -120,6 +140,21 @@ pub async fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     store.close().await;
     Ok(exit)
+}
+
+/// Writes a key to a new file that only its owner can read. A file that is there is left alone: it may hold a key that is in use.
+fn keep(out: &Path, key: &Secret) -> anyhow::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(out).and_then(|mut file| writeln!(file, "{}", key.expose()));
+    written.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            Failure::error(Exit::Usage, format!("--out {}: the file is there already: remove it, or name another one", out.display()))
+        }
+        _ => Failure::error(Exit::Failed, format!("--out {}: cannot be written ({error}); no key was made", out.display())),
+    })
 }
 
 /// The company a key is for.

@@ -12,6 +12,7 @@
 //!
 //! Tests of a component get its settings with [`from_toml`].
 
+pub mod admin;
 pub mod api;
 pub mod autodiscover;
 pub mod core;

@@ -18,6 +18,18 @@ pub enum Ended {
 }
 
 impl Ended {
+    /// Why notifications are interrupted, as a code; `None` if it was told when the fault was read.
+    #[must_use]
+    pub fn code(&self) -> Option<String> {
+        match self {
+            Self::Reopen(StreamEnd::Closed) => Some("StreamClosed".into()),
+            Self::Reopen(StreamEnd::Silent) => Some("StreamSilent".into()),
+            Self::Reopen(StreamEnd::Broken) => Some("StreamBroken".into()),
+            Self::Reopen(StreamEnd::Refused | StreamEnd::Regrouped) | Self::Suspects { .. } => None,
+            Self::Failed(error) => Some(error.code()),
+        }
+    }
+
     /// What it is in metrics; `None` if nothing was opened.
     #[must_use]
     pub fn why(&self) -> Option<StreamEnd> {

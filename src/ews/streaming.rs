@@ -218,6 +218,7 @@ impl GroupStream {
             let groups = self.watching.groups();
             said.error_ids.iter().filter_map(|id| groups.owner(self.group, id)).collect()
         };
+        self.watching.tell_cause(whom.iter().copied(), said.fault.as_ref().map_or("EventsLost", |fault| &fault.code));
         self.watching.tell(whom.iter().copied(), Hint::Gap);
         self.watching.tell(whom, Hint::StreamOpened);
     }
@@ -226,11 +227,12 @@ impl GroupStream {
     fn heed(&mut self, snapshot: &Snapshot, said: &StreamEnvelope) -> Ended {
         let Some(fault) = &said.fault else { return Ended::Reopen(StreamEnd::Closed) };
         let named = !said.error_ids.is_empty();
+        self.tell_cause(snapshot, &fault.code);
         match fault.action {
             Action::Resubscribe | Action::ResubscribeElsewhere | Action::Rediscover if named => {
                 // One bad id silences the good ones: the stream is opened again with those.
                 let rediscover = fault.action != Action::Resubscribe;
-                let lost = self.lose(said.error_ids.iter().map(|id| &**id), rediscover);
+                let lost = self.lose(said.error_ids.iter().map(|id| &**id), rediscover, &fault.code);
                 let ours = lost > 0 || said.error_ids.iter().any(|id| snapshot.subscriptions.iter().any(|known| **known == **id));
                 if ours { Ended::Reopen(StreamEnd::Refused) } else { Ended::Suspects { rediscover } }
             }
@@ -245,7 +247,7 @@ impl GroupStream {
                 let groups = self.watching.groups();
                 let anchor = groups.subscription_of(self.group, &snapshot.act_for);
                 drop(groups);
-                self.lose(anchor.iter().map(|id| &**id), true);
+                self.lose(anchor.iter().map(|id| &**id), true, &fault.code);
                 Ended::Failed(EwsError::Fault(fault.clone()))
             }
             Action::FewerConnections => {
@@ -262,12 +264,13 @@ impl GroupStream {
         }
     }
 
-    /// Subscriptions are gone: says so, and how many there were.
-    fn lose<'a>(&self, subscriptions: impl IntoIterator<Item = &'a str>, rediscover: bool) -> usize {
+    /// Subscriptions are gone: says so and by which code, and how many there were.
+    fn lose<'a>(&self, subscriptions: impl IntoIterator<Item = &'a str>, rediscover: bool, code: &str) -> usize {
         let lost = self.watching.groups().lose(self.group, subscriptions);
         if rediscover {
             lost.iter().for_each(|mailbox| self.watching.locator.forget(mailbox));
         }
+        self.watching.tell_cause(lost.iter().map(|mailbox| mailbox.id), code);
         self.watching.tell(lost.iter().map(|mailbox| mailbox.id), Hint::SubscriptionLost { rediscover });
         lost.len()
     }
@@ -276,6 +279,9 @@ impl GroupStream {
     async fn after(&mut self, snapshot: &Snapshot, ended: Ended, lasted: Duration) {
         if lasted >= GOOD_AFTER {
             self.failures = 0;
+        }
+        if let Some(code) = ended.code() {
+            self.tell_cause(snapshot, &code);
         }
         let error = match ended {
             // Members joined: that is no failure, however often they do.
@@ -292,7 +298,7 @@ impl GroupStream {
                 self.failures += 1;
                 self.tell_gap(snapshot);
                 let bad = suspects::find(&self.watching, snapshot, self.failures).await;
-                self.lose(bad.iter().map(|id| &**id), rediscover);
+                self.lose(bad.iter().map(|id| &**id), rediscover, "SubscriptionGone");
                 if bad.is_empty() {
                     self.pause(None).await;
                 }
@@ -305,7 +311,7 @@ impl GroupStream {
         self.answered_otherwise += u32::from(error.answered_otherwise());
         if self.answered_otherwise >= GIVE_UP_AFTER {
             self.answered_otherwise = 0;
-            self.lose(snapshot.subscriptions.iter().map(|id| &**id), true);
+            self.lose(snapshot.subscriptions.iter().map(|id| &**id), true, &error.code());
         }
         match error {
             EwsError::Silence(left) | EwsError::Busy { retry_after: left, .. } => self.pause(Some(left)).await,
@@ -315,6 +321,12 @@ impl GroupStream {
                 self.pause(None).await;
             }
         }
+    }
+
+    /// Says by its code why notifications will be interrupted, for whoever asks why mail was late.
+    fn tell_cause(&self, snapshot: &Snapshot, code: &str) {
+        let listeners = self.watching.groups().listeners(self.group, &snapshot.subscriptions);
+        self.watching.tell_cause(listeners, code);
     }
 
     fn tell_gap(&mut self, snapshot: &Snapshot) {

@@ -96,6 +96,14 @@ impl Watching {
         }
     }
 
+    /// Says why a gap or a loss comes that is handed over next.
+    pub fn tell_cause(&self, mailboxes: impl IntoIterator<Item = MailboxId>, code: &str) {
+        if let Some(sink) = self.sink.get() {
+            let code = code.into();
+            mailboxes.into_iter().for_each(|mailbox| sink.cause(mailbox, &code));
+        }
+    }
+
     /// Looks for the mailbox and makes one call about it.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use crate::delivery::run as delivery;
 use crate::ids::Authority;
 use crate::places::Place;
 use crate::ports::cluster_store::OwnedMailbox;
-use crate::ports::mail_source::{MailboxRef, SourceError};
+use crate::ports::mail_source::{Hint, MailboxRef, SourceError};
 use crate::shard::message::Message as ToShard;
 use crate::shard::state::Input as ShardInput;
 use crate::snapshot::MailboxSnapshot;
@@ -125,7 +125,13 @@ impl Actor for Watcher {
         match message {
             Message::Hinted => {
                 for hint in state.slot.take() {
-                    state.journal.note(state.context.ports.clock.now(), Entry::Hint(hint));
+                    let entry = match hint {
+                        Hint::Gap | Hint::SubscriptionLost { .. } => {
+                            Entry::Interrupted { lost: hint != Hint::Gap, cause: state.slot.cause() }
+                        }
+                        Hint::Touched { .. } | Hint::StreamOpened => Entry::Hint(hint),
+                    };
+                    state.journal.note(state.context.ports.clock.now(), entry);
                     state.step(&myself, Input::Hint(hint)).await?;
                 }
             }

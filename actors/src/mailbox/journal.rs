@@ -18,6 +18,13 @@ const MOST: usize = 24;
 pub enum Entry {
     /// The mail source heard something.
     Hint(Hint),
+    /// Nothing is heard for a while: the stream is interrupted, or the subscription is lost.
+    Interrupted {
+        /// Whether the subscription is lost.
+        lost: bool,
+        /// The code of why.
+        cause: Option<Arc<str>>,
+    },
     /// The subscription was made.
     Watched,
     /// The subscription could not be made.
@@ -65,16 +72,20 @@ impl Entry {
     fn tell(&self) -> String {
         match self {
             Self::Hint(Hint::Touched { mail, unread, .. }) => {
-                let what = if *mail { "mail" } else { "change" };
-                unread.map_or_else(|| format!("hint {what}"), |count| format!("hint {what}, {count} unread"))
+                let what = if *mail { "new mail" } else { "a change" };
+                unread.map_or_else(|| format!("the server told of {what}"), |count| format!("the server told of {what}, {count} unread"))
             }
-            Self::Hint(Hint::StreamOpened) => "stream opened".into(),
-            Self::Hint(Hint::Gap) => "stream gap".into(),
-            Self::Hint(Hint::SubscriptionLost { .. }) => "subscription lost".into(),
+            Self::Hint(Hint::StreamOpened) => "the server's notifications flow".into(),
+            Self::Hint(Hint::Gap) => interrupted(false, None),
+            Self::Hint(Hint::SubscriptionLost { .. }) => interrupted(true, None),
+            Self::Interrupted { lost, cause } => interrupted(*lost, cause.as_deref()),
             Self::Watched => "subscribed".into(),
             Self::WatchFailed(code) => format!("subscribing failed: {code}"),
-            Self::Collected { work, mails, pushes } => format!("{} found {mails} new mails, {pushes} pushes", name(*work)),
             Self::Endless(work) => format!("{} found nothing, and the server does not say that there is no more", name(*work)),
+            Self::Collected { work, mails, pushes } => {
+                let (new, out) = (if *mails == 1 { "mail" } else { "mails" }, if *pushes == 1 { "push" } else { "pushes" });
+                format!("{} found {mails} new {new}, {pushes} {out}", name(*work))
+            }
             Self::CollectFailed(work, code) => format!("{} failed: {code}", name(*work)),
             Self::Answered { provider, verdict, reason, doubted: None } => format!("{} {verdict}: {reason}", provider.as_str()),
             Self::Answered { provider, verdict, reason, doubted: Some(at) } => {
@@ -98,12 +109,18 @@ fn clock(at: Timestamp) -> String {
     format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
 
+/// What keeps notifications away, and the code of why.
+fn interrupted(lost: bool, cause: Option<&str>) -> String {
+    let what = if lost { "the subscription is lost" } else { "the server's notifications are interrupted" };
+    format!("{what}: {}", cause.unwrap_or("cause unknown"))
+}
+
 fn name(work: Work) -> &'static str {
     match work {
         Work::Sync => "sync",
-        Work::Seed => "seeding",
+        Work::Seed => "first reading",
         Work::Recent => "look for recent mail",
-        Work::Resend => "repeat",
+        Work::Resend => "look at waiting pushes",
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where hints for a mailbox are folded together, so that a hundred of them are one message.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::ports::mail_source::Hint;
 use crate::time::Monotonic;
@@ -9,6 +9,7 @@ use crate::time::Monotonic;
 #[derive(Debug, Default)]
 pub struct Slot {
     heard: Mutex<Heard>,
+    cause: Mutex<Option<Arc<str>>>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,17 @@ struct Heard {
 }
 
 impl Slot {
+    /// Keeps the code of the next gap or loss; the last one counts.
+    pub fn because(&self, code: Arc<str>) {
+        *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = Some(code);
+    }
+
+    /// Takes that code.
+    #[must_use]
+    pub fn cause(&self) -> Option<Arc<str>> {
+        self.cause.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// Folds a hint in; says whether the actor must be woken (it has not been since it last looked).
     #[must_use]
     pub fn fold(&self, hint: Hint) -> bool {

@@ -69,6 +69,10 @@ pub enum Hint {
 pub trait HintSink: Send + Sync + 'static {
     /// Hands over one hint.
     fn hint(&self, mailbox: MailboxId, hint: Hint);
+    /// Says by its code why the gap or the loss comes that is handed over next; kept for people, nothing is decided by it.
+    fn cause(&self, mailbox: MailboxId, code: &Arc<str>) {
+        let _ = (mailbox, code);
+    }
 }
 
 /// What a sync reported about one item.

@@ -129,4 +129,10 @@ impl HintSink for Directory {
             let _ = entry.actor.cast(Message::Hinted);
         }
     }
+
+    fn cause(&self, mailbox: MailboxId, code: &Arc<str>) {
+        if let Some(entry) = self.look().entries.get(&mailbox) {
+            entry.slot.because(code.clone());
+        }
+    }
 }

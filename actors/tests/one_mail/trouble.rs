@@ -138,9 +138,13 @@ async fn what_happened_to_a_mailbox_can_be_told_and_holds_no_content() {
     world.mail.deliver(ADA);
     world.push.until_accepted(1).await;
     let lines: Vec<String> = system.mailbox(mailbox).await.unwrap().journal.into_iter().map(|line| line.what).collect();
-    for expected in
-        ["subscribed", "stream opened", "hint mail, 1 unread", "sync failed: ErrorServerBusy", "sync found 1 new mails, 1 pushes"]
-    {
+    for expected in [
+        "subscribed",
+        "the server's notifications flow",
+        "the server told of new mail, 1 unread",
+        "sync failed: ErrorServerBusy",
+        "sync found 1 new mail, 1 push",
+    ] {
         assert!(lines.iter().any(|line| line == expected), "{expected} is missing in {lines:#?}");
     }
     assert!(lines.iter().all(|line| !line.contains("mail 1") || line.starts_with("hint")) && lines.len() <= 24, "{lines:#?}");
@@ -185,4 +189,20 @@ async fn events_that_lead_to_nothing_do_not_have_the_server_asked_without_a_paus
     }
     let asked = world.mail.count(ADA, Call::Changes) - before;
     assert!(asked <= 25, "{asked} syncs in a minute of events");
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_nothing_is_heard_is_told_with_its_code_once() {
+    let world = World::new();
+    let (system, mailbox) = world.one(ADA).await;
+    world.mail.interrupt(ADA, "ErrorReadEventsFailed");
+    world.mail.hint(ADA, Hint::StreamOpened);
+    world.mail.hint(ADA, Hint::Gap);
+    world.mail.hint(ADA, Hint::StreamOpened);
+    world.mail.deliver(ADA);
+    world.push.until_accepted(1).await;
+    let lines: Vec<String> = system.mailbox(mailbox).await.unwrap().journal.into_iter().map(|line| line.what).collect();
+    let told = |line: &str| lines.iter().filter(|known| *known == line).count();
+    // Both gaps may have been folded into one message: the code stays either way.
+    assert_eq!(told("the server's notifications are interrupted: ErrorReadEventsFailed"), 1, "{lines:#?}");
 }

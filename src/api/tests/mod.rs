@@ -83,7 +83,7 @@ impl Control for Core {
     }
 
     async fn mailbox(&self, mailbox: MailboxId) -> Option<MailboxSnapshot> {
-        let journal = vec![JournalLine { at: Timestamp(NOW_SECONDS * 1_000_000 - 5), what: "hint mail".into() }];
+        let journal = vec![JournalLine { at: Timestamp(NOW_SECONDS * 1_000_000 - 5), what: "the server told of new mail".into() }];
         Some(MailboxSnapshot { mailbox, phase: Phase::Live, due: None, restarts: 0, journal })
     }
 }

@@ -89,7 +89,7 @@ async fn why_shows_the_mailbox_its_devices_its_watch_and_what_happened() {
     assert_eq!(why["devices"][0]["device"], "phone-1");
     assert_eq!(why["watch"]["phase"], "live");
     assert_eq!(why["node"]["gateOpen"], true);
-    assert_eq!((&why["events"][0]["source"], &why["events"][0]["what"]), (&"journal".into(), &"hint mail".into()));
+    assert_eq!((&why["events"][0]["source"], &why["events"][0]["what"]), (&"mailbox".into(), &"the server told of new mail".into()));
     world.get("/v1/admin/mailboxes/bob@example.com/why", &admin).await.problem(404, "not-found");
 }
 

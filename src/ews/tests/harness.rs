@@ -45,11 +45,28 @@ impl Witness for Rules {
 #[derive(Default)]
 struct Hints {
     seen: Mutex<Vec<(MailboxId, Hint)>>,
+    causes: Mutex<Vec<MailboxId>>,
+    /// Gaps and losses of which nobody said why.
+    unexplained: Mutex<Vec<(MailboxId, Hint)>>,
     more: Notify,
 }
 
 impl HintSink for Hints {
+    fn cause(&self, mailbox: MailboxId, code: &Arc<str>) {
+        assert!(!code.is_empty());
+        self.causes.lock().unwrap().push(mailbox);
+    }
+
     fn hint(&self, mailbox: MailboxId, hint: Hint) {
+        let mut causes = self.causes.lock().unwrap();
+        let told = causes.len();
+        if matches!(hint, Hint::Gap | Hint::SubscriptionLost { .. }) {
+            causes.retain(|known| *known != mailbox);
+            if causes.len() == told {
+                self.unexplained.lock().unwrap().push((mailbox, hint));
+            }
+        }
+        drop(causes);
         self.seen.lock().unwrap().push((mailbox, hint));
         self.more.notify_one();
     }
@@ -170,6 +187,8 @@ impl Company {
 
     /// The server saw nothing that it would refuse.
     pub fn no_misuse(&self) {
+        let unexplained = self.hints.unexplained.lock().unwrap();
+        assert!(unexplained.is_empty(), "without a cause: {unexplained:?}");
         assert_eq!(*self.rules.0.lock().unwrap(), Vec::<String>::new());
     }
 }

@@ -91,7 +91,7 @@ impl ClusterStore for SqliteStore {
     }
 
     async fn drain(&self, _: &NodeId) -> Result<bool, StoreError> {
-        Err(StoreError::Unusable("an embedded database has one node, and nobody to take its users over: stop the service instead".into()))
+        Err(StoreError::Unusable("a file has one node, and there is none to take its users over: stop the service instead (systemctl stop postrider, or SIGTERM), which finishes what is under way".into()))
     }
 
     async fn leave(&self, node: &NodeId, session: Session) -> Result<(), StoreError> {

@@ -210,6 +210,18 @@ impl ScriptedMail {
         }
     }
 
+    /// The stream is interrupted, and the adapter says by which code.
+    pub fn interrupt(&self, smtp: &str, code: &str) {
+        let watching: Vec<(MailboxId, Arc<dyn HintSink>)> = {
+            let server = self.lock();
+            server.watching.get(smtp).into_iter().flatten().map(|watching| (watching.mailbox, watching.sink.clone())).collect()
+        };
+        for (mailbox, sink) in watching {
+            sink.cause(mailbox, &code.into());
+            sink.hint(mailbox, Hint::Gap);
+        }
+    }
+
     /// The subscription ends at the server.
     pub fn lose_subscription(&self, smtp: &str, rediscover: bool) {
         self.hint(smtp, Hint::SubscriptionLost { rediscover });
