@@ -5,10 +5,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::Response;
 use postrider_actors::ports::push_sender::{Channel, Provider};
-use postrider_actors::ports::registry_store::{DeviceView, Registered, Registration};
+use postrider_actors::ports::registry_change::{Change, Changed, Of};
+use postrider_actors::ports::registry_store::{DeviceView, Registered, Registration, mistaken};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::api::audit::Trail;
 use crate::api::auth::Caller;
 use crate::api::error::{ApiError, Problem, Refusals, done, made};
 use crate::api::extract::{Body, DeviceParams, DevicePath, MailboxParams, SmtpPath};
@@ -82,6 +84,7 @@ pub struct RegisteredAnswer {
 pub async fn register(
     State(api): State<Shared>,
     Extension(caller): Extension<Caller>,
+    Extension(trail): Extension<Trail>,
     DevicePath(smtp, name): DevicePath,
     Body(body): Body<RegisterBody>,
 ) -> Result<Response, ApiError> {
@@ -100,13 +103,14 @@ pub async fn register(
         cutoff: what.cutoff,
         create_mailbox: caller.may_create_mailbox(),
     };
-    match api.registry.device_register(&registration, api.clock.now()).await? {
-        Registered::Done { shard, created, .. } => {
+    match trail.change(&api, &caller, Change::Register(&registration, api.clock.now()), 200).await? {
+        Changed::Registered(Registered::Done { shard, created, .. }) => {
             api.control.shard_changed(shard);
             Ok(made(created, RegisteredAnswer { created }))
         }
-        Registered::NoMailbox => Err(ApiError::NotFound("mailbox, and these credentials may not create it")),
-        Registered::TooManyDevices => Err(ApiError::TooManyDevices),
+        Changed::Registered(Registered::NoMailbox) => Err(ApiError::NotFound("mailbox, and these credentials may not create it")),
+        Changed::Registered(Registered::TooManyDevices) => Err(ApiError::TooManyDevices),
+        other => Err(mistaken(&other).into()),
     }
 }
 
@@ -119,11 +123,13 @@ pub async fn register(
 pub async fn change(
     State(api): State<Shared>,
     Extension(caller): Extension<Caller>,
+    Extension(trail): Extension<Trail>,
     DevicePath(smtp, name): DevicePath,
     Body(body): Body<ChangeBody>,
 ) -> Result<Response, ApiError> {
     let tenant = caller.reach(&smtp)?;
-    found(api.registry.device_update(tenant, &smtp, &name, body.push_downgrade_cutoff_sec.0).await?)
+    let change = Change::Cutoff(Of { tenant, smtp: &smtp, name: &name }, body.push_downgrade_cutoff_sec.0);
+    found(trail.change(&api, &caller, change, 204).await?)
 }
 
 /// Remove a device and what was still to be pushed to it.
@@ -134,12 +140,18 @@ pub async fn change(
 pub async fn remove(
     State(api): State<Shared>,
     Extension(caller): Extension<Caller>,
+    Extension(trail): Extension<Trail>,
     DevicePath(smtp, name): DevicePath,
 ) -> Result<Response, ApiError> {
     let tenant = caller.reach(&smtp)?;
-    let shard = api.registry.device_remove(tenant, &smtp, &name).await?.ok_or(ApiError::NotFound("device"))?;
-    api.control.shard_changed(shard);
-    Ok(done())
+    match trail.change(&api, &caller, Change::DeviceRemove(Of { tenant, smtp: &smtp, name: &name }), 204).await? {
+        Changed::Removed(Some(shard)) => {
+            api.control.shard_changed(shard);
+            Ok(done())
+        }
+        Changed::Removed(None) => Err(ApiError::NotFound("device")),
+        other => Err(mistaken(&other).into()),
+    }
 }
 
 /// Report that the device was unlocked and used at this moment: pushes show details again for as long as its cut-off says.
@@ -150,10 +162,12 @@ pub async fn remove(
 pub async fn activity(
     State(api): State<Shared>,
     Extension(caller): Extension<Caller>,
+    Extension(trail): Extension<Trail>,
     DevicePath(smtp, name): DevicePath,
 ) -> Result<Response, ApiError> {
     let tenant = caller.reach(&smtp)?;
-    found(api.registry.device_activity(tenant, &smtp, &name, api.clock.now()).await?)
+    let change = Change::Activity(Of { tenant, smtp: &smtp, name: &name }, api.clock.now());
+    found(trail.change(&api, &caller, change, 204).await?)
 }
 
 /// List the devices of a mailbox.
@@ -171,6 +185,6 @@ pub async fn list(
     Ok(Json(Devices { devices: devices.into_iter().map(Device::from).collect() }))
 }
 
-fn found(there: bool) -> Result<Response, ApiError> {
-    if there { Ok(done()) } else { Err(ApiError::NotFound("device")) }
+fn found(changed: Changed) -> Result<Response, ApiError> {
+    if changed.is_change() { Ok(done()) } else { Err(ApiError::NotFound("device")) }
 }

@@ -23,6 +23,8 @@ pub enum ApiError {
     },
     /// No credentials, or none that are believed. The caller is not told more than this sentence.
     Unauthenticated(&'static str),
+    /// No credentials of a kind that could be believed were sent.
+    NoCredentials(&'static str),
     /// Recognised, but not allowed to.
     Forbidden(&'static str),
     /// The mail domain is not one of the tenant's.
@@ -71,7 +73,7 @@ impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
             Self::Invalid { .. } => StatusCode::BAD_REQUEST,
-            Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+            Self::Unauthenticated(_) | Self::NoCredentials(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) | Self::ForeignDomain => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -90,7 +92,7 @@ impl ApiError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Invalid { .. } => "invalid",
-            Self::Unauthenticated(_) => "unauthenticated",
+            Self::Unauthenticated(_) | Self::NoCredentials(_) => "unauthenticated",
             Self::Forbidden(_) => "forbidden",
             Self::ForeignDomain => "foreign-domain",
             Self::NotFound(_) => "not-found",
@@ -113,7 +115,7 @@ impl ApiError {
         match self {
             Self::Invalid { field, detail } if field.is_empty() => detail.clone(),
             Self::Invalid { field, detail } => Cow::Owned(format!("{field}: {detail}")),
-            Self::Unauthenticated(why) | Self::Forbidden(why) => Cow::Borrowed(why),
+            Self::Unauthenticated(why) | Self::NoCredentials(why) | Self::Forbidden(why) => Cow::Borrowed(why),
             Self::ForeignDomain => Cow::Borrowed("the mail domain is not one of the allowed domains of this tenant"),
             Self::NotFound(what) => Cow::Owned(format!("there is no such {what}")),
             Self::MethodNotAllowed => Cow::Borrowed("this path does not know the method"),
@@ -130,6 +132,16 @@ impl ApiError {
             Self::IdentityProvider => Cow::Borrowed("the identity provider's keys cannot be read; try again"),
             Self::NotReady(why) => why.clone(),
             Self::Internal => Cow::Borrowed("a mistake in the service; it was logged"),
+        }
+    }
+
+    /// What `WWW-Authenticate` says (RFC 6750 section 3): no error to callers who sent no token.
+    fn challenge(&self) -> Option<&'static str> {
+        match self {
+            Self::NoCredentials(_) => Some("Bearer"),
+            Self::Unauthenticated(_) => Some("Bearer error=\"invalid_token\""),
+            Self::Forbidden(_) => Some("Bearer error=\"insufficient_scope\""),
+            _ => None,
         }
     }
 
@@ -176,7 +188,7 @@ pub enum Refusals {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = self.status();
+        let (status, challenge) = (self.status(), self.challenge());
         let field = match &self {
             Self::Invalid { field, .. } if !field.is_empty() => Some(field.to_string()),
             _ => None,
@@ -196,8 +208,8 @@ impl IntoResponse for ApiError {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        if let Some(challenge) = challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }

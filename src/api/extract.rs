@@ -1,11 +1,15 @@
 //! How a handler gets what it works on out of a request: path, query and body, each refused as a problem that names the field.
 
+use std::collections::BTreeSet;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 use postrider_actors::ids::Smtp;
+use postrider_actors::ports::registry_change::AuditAsk;
+use postrider_actors::time::Timestamp;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
@@ -103,6 +107,59 @@ fn page(uri: &Uri) -> Result<Page, ApiError> {
         }
     }
     Ok(Page { after, limit: limit.unwrap_or(100) })
+}
+
+/// Which lines of the audit trail; whose is the handler's.
+pub struct AuditPage(pub AuditAsk);
+
+impl<S: Send + Sync> FromRequestParts<S> for AuditPage {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        audit_page(&parts.uri).map(Self)
+    }
+}
+
+fn audit_page(uri: &Uri) -> Result<AuditAsk, ApiError> {
+    let unreadable = || ApiError::invalid("", "the query takes before, limit, since, until, who, what and object, each once");
+    let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri).map_err(|_| unreadable())?.0;
+    let mut ask = AuditAsk { limit: 100, ..AuditAsk::default() };
+    let mut seen = BTreeSet::new();
+    for (key, value) in pairs {
+        if !seen.insert(key.clone()) {
+            return Err(unreadable());
+        }
+        let wrong = |detail: &'static str| ApiError::invalid(key.clone(), detail);
+        match key.as_str() {
+            "before" => {
+                let number = value.parse().ok().filter(|number: &i64| *number >= 1);
+                ask.before = Some(number.ok_or_else(|| wrong("must be a whole number from 1 on"))?);
+            }
+            "limit" => {
+                let number = value.parse().ok().filter(|number| (1..=1_000).contains(number));
+                ask.limit = number.ok_or_else(|| wrong("must be a whole number from 1 to 1000"))?;
+            }
+            "since" => ask.since = Some(moment(&value).ok_or_else(|| wrong("must be a time as in 2027-01-15T08:00:00Z"))?),
+            "until" => ask.until = Some(moment(&value).ok_or_else(|| wrong("must be a time as in 2027-01-15T08:00:00Z"))?),
+            "who" | "what" | "object" => {
+                if value.is_empty() || value.chars().count() > 200 || value.contains('\0') {
+                    return Err(wrong("must have 1 to 200 characters, none of them NUL"));
+                }
+                match key.as_str() {
+                    "who" => ask.who = Some(value),
+                    "what" => ask.what = Some(value),
+                    _ => ask.object = Some(value),
+                }
+            }
+            _ => return Err(unreadable()),
+        }
+    }
+    Ok(ask)
+}
+
+/// A point in time as RFC 3339 has it.
+fn moment(text: &str) -> Option<Timestamp> {
+    text.parse::<jiff::Timestamp>().ok().map(|at| Timestamp(at.as_microsecond()))
 }
 
 /// A JSON body of at most the configured size.

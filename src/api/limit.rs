@@ -101,9 +101,15 @@ impl Limits {
         self.subject.check(name).inspect_err(|_| api_limited(LimitedBy::Subject, 1))
     }
 
-    fn address(&self, extensions: &Extensions, headers: &HeaderMap) -> Result<(), ApiError> {
+    /// The caller's address.
+    #[must_use]
+    pub fn caller(&self, extensions: &Extensions, headers: &HeaderMap) -> IpAddr {
         let peer = extensions.get::<ConnectInfo<SocketAddr>>().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |info| info.0.ip());
-        let checked = self.address.check(&network_of(caller(peer, headers, &self.proxies)));
+        caller(peer, headers, &self.proxies)
+    }
+
+    fn address(&self, extensions: &Extensions, headers: &HeaderMap) -> Result<(), ApiError> {
+        let checked = self.address.check(&network_of(self.caller(extensions, headers)));
         checked.inspect_err(|_| api_limited(LimitedBy::Address, 1))
     }
 }
@@ -131,8 +137,9 @@ fn address_of(text: &str) -> Option<IpAddr> {
 }
 
 /// What shares an allowance: an IPv4 address, or the /64 that one IPv6 line has.
-fn network_of(address: IpAddr) -> String {
-    match address {
+#[must_use]
+pub fn network_of(address: IpAddr) -> String {
+    match address.to_canonical() {
         IpAddr::V4(v4) => v4.to_string(),
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();

@@ -3,7 +3,8 @@
 use axum::extract::State;
 use axum::response::Response;
 use axum::{Extension, Json};
-use postrider_actors::ports::registry_store::MailboxView;
+use postrider_actors::ports::registry_change::{Change, Changed};
+use postrider_actors::ports::registry_store::{MailboxView, mistaken};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -77,7 +78,8 @@ pub async fn add(
     SmtpPath(smtp): SmtpPath,
 ) -> Result<Response, ApiError> {
     let tenant = caller.reach(&smtp)?;
-    let (view, created) = api.registry.mailbox_add(tenant, &smtp, api.clock.now()).await?;
+    let changed = trail.change(&api, &caller, Change::MailboxAdd(tenant, &smtp, api.clock.now()), 200).await?;
+    let Changed::Mailbox(view, created) = changed else { return Err(mistaken(&changed).into()) };
     trail.about(view.mailbox);
     api.control.shard_changed(view.shard);
     Ok(made(created, Mailbox::from(view)))
@@ -124,10 +126,12 @@ pub async fn remove(
     Extension(trail): Extension<Trail>,
     SmtpPath(smtp): SmtpPath,
 ) -> Result<Response, ApiError> {
-    if let Some(view) = api.registry.mailbox_find(&caller.tenant.id, &smtp).await? {
-        trail.about(view.mailbox);
+    match trail.change(&api, &caller, Change::MailboxRemove(&caller.tenant.id, &smtp), 204).await? {
+        Changed::Removed(Some(shard)) => {
+            api.control.shard_changed(shard);
+            Ok(done())
+        }
+        Changed::Removed(None) => Err(ApiError::NotFound("mailbox")),
+        other => Err(mistaken(&other).into()),
     }
-    let shard = api.registry.mailbox_remove(&caller.tenant.id, &smtp).await?.ok_or(ApiError::NotFound("mailbox"))?;
-    api.control.shard_changed(shard);
-    Ok(done())
 }

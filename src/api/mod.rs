@@ -17,6 +17,7 @@ pub mod node;
 pub mod openapi;
 pub mod routes;
 pub mod server;
+pub mod strangers;
 pub mod tls;
 pub mod why;
 
@@ -38,6 +39,7 @@ use crate::api::auth::jwt::Issuers;
 use crate::api::auth::key_cache::KeyCache;
 use crate::api::limit::Limits;
 use crate::api::look::Looks;
+use crate::api::strangers::Strangers;
 use crate::config;
 use crate::config::tenants::Identity;
 
@@ -123,6 +125,7 @@ pub struct State {
     jwt: Issuers,
     limits: Limits,
     looks: Looks,
+    strangers: Strangers,
 }
 
 impl Deref for Shared {
@@ -144,6 +147,7 @@ impl Api {
             jwt: Issuers::new(tenants.values(), &settings, &clock, &fetch),
             limits: Limits::new(&settings),
             looks: Looks::default(),
+            strangers: Strangers::default(),
             registry,
             cluster,
             control,

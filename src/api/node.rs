@@ -3,12 +3,14 @@
 use axum::extract::State;
 use axum::response::Response;
 use axum::{Extension, Json};
+use postrider_actors::ports::registry_change::Change;
 use postrider_actors::snapshot::{NodeSnapshot, Phase};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 use crate::api::Shared;
+use crate::api::audit::Trail;
 use crate::api::auth::Caller;
 use crate::api::error::{ApiError, Refusals, done};
 use crate::api::extract::Body;
@@ -64,13 +66,14 @@ pub async fn node(State(api): State<Shared>) -> Json<Node> {
 pub async fn sending(
     State(api): State<Shared>,
     Extension(caller): Extension<Caller>,
+    Extension(trail): Extension<Trail>,
     Body(body): Body<SendingBody>,
 ) -> Result<Response, ApiError> {
     // The switch is one for all companies: the key of one must not stop the pushes of another.
     if api.tenants.len() > 1 {
         return Err(ApiError::Forbidden("the node serves several companies: its operator switches sending with `postrider sending`"));
     }
-    api.registry.sending_allow(body.allowed.0).await?;
+    trail.change(&api, &caller, Change::Sending(body.allowed.0), 204).await?;
     tracing::warn!(by = %caller.name, allowed = body.allowed.0, "sending was switched");
     Ok(done())
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use crate::api::{cluster, devices, health, mailboxes, node, why};
+use crate::api::{audit, cluster, devices, health, mailboxes, node, why};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -15,7 +15,7 @@ use crate::api::{cluster, devices, health, mailboxes, node, why};
     ),
     paths(
         devices::list, devices::register, devices::change, devices::remove, devices::activity,
-        mailboxes::list, mailboxes::add, mailboxes::find, mailboxes::remove, why::why, cluster::cluster, node::node, node::sending,
+        mailboxes::list, mailboxes::add, mailboxes::find, mailboxes::remove, why::why, cluster::cluster, node::node, node::sending, audit::list,
         health::live, health::ready, health::metrics, health::description
     ),
     tags(

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::HeaderValue;
 use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, X_CONTENT_TYPE_OPTIONS};
-use axum::middleware::{Next, from_fn_with_state as layer, map_response};
+use axum::middleware::{Next, from_fn, from_fn_with_state as layer, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -35,6 +35,7 @@ fn phones(api: &Shared) -> Router<Shared> {
         .route("/v1/mailboxes/{smtp}/devices/{device}", put(devices::register).patch(devices::change).delete(devices::remove))
         .route("/v1/mailboxes/{smtp}/devices/{device}/activity", post(devices::activity))
         .route_layer(layer(api.clone(), auth::authenticate))
+        .route_layer(from_fn(audit::noted))
 }
 
 fn admin(api: &Shared) -> Router<Shared> {
@@ -45,6 +46,7 @@ fn admin(api: &Shared) -> Router<Shared> {
         .route("/v1/admin/cluster", get(cluster::cluster))
         .route("/v1/admin/node", get(node::node))
         .route("/v1/admin/sending", post(node::sending))
+        .route("/v1/admin/audit", get(audit::list))
         .route_layer(layer(api.clone(), auth::authenticate_admin))
         .route_layer(CatchPanicLayer::custom(panicked))
         .route_layer(layer(api.clone(), audit::audited))

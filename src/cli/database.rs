@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use postrider_actors::ids::TenantId;
 use postrider_actors::ports::registry_store::AuditLine;
 use postrider_actors::ports::{Clock, RegistryStore, StoreError};
 
@@ -31,7 +32,14 @@ pub async fn open_with(config: &Config, schema: Schema) -> anyhow::Result<(Store
 /// Leaves a line in the audit trail for what was done on the command line. What cannot be kept is told: what was done is done.
 pub async fn noted(store: &dyn RegistryStore, clock: &Arc<dyn Clock>, what: &str, object: &str, done: bool) {
     let status = if done { 200 } else { 404 };
-    let line = AuditLine { at: clock.now(), who: "command line".into(), what: what.into(), object: object.into(), status };
+    let line = AuditLine {
+        at: clock.now(),
+        who: "command line".into(),
+        what: what.into(),
+        object: object.into(),
+        status,
+        tenant: TenantId(String::new().into()),
+    };
     if let Err(error) = store.audit(&line).await {
         eprintln!("postrider: the audit line could not be kept: {error}");
     }

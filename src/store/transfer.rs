@@ -63,7 +63,7 @@ pub(in crate::store) const TABLES: [Table; 5] = [
         bytes: &["event_key", "group_key"],
     },
     Table { name: "api_key", plain: &["id", "role", "tenant", "note", "created_at"], bytes: &["hash"] },
-    Table { name: "audit", plain: &["at", "who", "what", "object", "status"], bytes: &[] },
+    Table { name: "audit", plain: &["at", "who", "what", "object", "status", "tenant"], bytes: &[] },
 ];
 
 impl Table {

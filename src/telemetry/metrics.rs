@@ -161,6 +161,7 @@ impl Label for Route {
         "/v1/admin/cluster",
         "/v1/admin/node",
         "/v1/admin/sending",
+        "/v1/admin/audit",
         "/metrics",
         "/healthz",
         "/readyz",
@@ -209,6 +210,8 @@ catalog! {
     histogram api_request_seconds(route: Route) = "postrider_api_request_seconds", Quick;
     /// Requests to the API that were refused because there were too many.
     counter api_limited(by: LimitedBy) = "postrider_api_limited_total";
+    /// Requests to the API of callers who were not recognised: no credentials, wrong ones, or a user's at an admin route.
+    counter api_unrecognised() = "postrider_api_unrecognised_total";
     /// Time of one statement or transaction of the database, its wait for a connection included.
     histogram store_seconds(statement: Statement) = "postrider_store_seconds", Quick;
 }

@@ -49,7 +49,7 @@ async fn an_older_schema_is_refused_where_it_may_not_be_migrated() {
     let path = folder.path().join("postrider.db");
     refused(&path, Options { migrate: false, ..options() }, "`migrate` command").await;
     let store = open(&path).await;
-    assert_eq!(store.schema_version().await.unwrap(), 3);
+    assert_eq!(store.schema_version().await.unwrap(), 4);
     assert_eq!(store.migrate().await.unwrap(), 0, "it is up to date");
     SqliteStore::open(&path, Options { migrate: false, ..options() }).await.unwrap();
 }

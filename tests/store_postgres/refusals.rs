@@ -71,7 +71,7 @@ async fn an_older_schema_is_refused_where_it_may_not_be_migrated() {
     let database = Server::shared().database().await;
     refused(&database.url, older(), "`migrate` command").await;
     let store = open(&database).await;
-    assert_eq!((store.schema_version().await.unwrap(), store.migrate().await.unwrap()), (1, 0));
+    assert_eq!((store.schema_version().await.unwrap(), store.migrate().await.unwrap()), (2, 0));
     PostgresStore::open(&url(&database.url), older()).await.unwrap();
 }
 
@@ -100,7 +100,7 @@ async fn nodes_that_migrate_at_once_do_it_once() {
     let database = Server::shared().database().await;
     let (one, two, three) = tokio::join!(open(&database), open(&database), open(&database));
     for store in [one, two, three] {
-        assert_eq!(store.schema_version().await.unwrap(), 1);
+        assert_eq!(store.schema_version().await.unwrap(), 2);
     }
 }
 

@@ -233,6 +233,7 @@ mod tests {
             what: "GET /x".into(),
             object: String::new(),
             status: 200,
+            tenant: crate::ids::TenantId("acme".into()),
         };
         for _ in 0..10 * RETAIN {
             crate::ports::RegistryStore::audit(&world.store, &line).await.expect("it is left");

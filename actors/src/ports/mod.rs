@@ -9,6 +9,7 @@ pub mod mail_source;
 pub mod mailbox_store;
 pub mod peers;
 pub mod push_sender;
+pub mod registry_change;
 pub mod registry_store;
 
 pub use clock::Clock;

@@ -1,10 +1,10 @@
 //! The port through which people and phones change what is watched: mailboxes, devices, activity, API keys; and what they may look at.
 //!
-//! Contract. (1) A provider token belongs to one device row per app: registering it elsewhere ends the old row and its pending rows in the same
-//! transaction. (2) Registering anew adds one to the generation if the token, app or provider changed. (3) At most
+//! Contract. (1) A provider token belongs to one device row per tenant, provider and app: registering it elsewhere ends the old row and its
+//! pending rows in the same transaction. A registration of one tenant never touches a device of another. (2) Registering anew adds one to the generation if the token, app or provider changed. (3) At most
 //! [`MAX_DEVICES`] devices per mailbox. (4) Registering the first device begins the watch (`watch_since` = now unless the mailbox was watched within the last
 //! 7 days), removing the last one ends it; both move the shard's `change_seq`. (5) Removing a mailbox removes everything about it.
-//! (6) These writes are durable when they return.
+//! (6) These writes are durable when they return. (7) The audit lines of a change are written in the change's own transaction.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use crate::ids::{DeviceId, Generation, MailboxId, ShardId, Smtp, TenantId};
 use crate::ports::error::StoreError;
 use crate::ports::push_sender::{Provider, PushToken};
+use crate::ports::registry_change::{AuditAsk, Change, Changed, Of, Signed};
 use crate::time::Timestamp;
 
 /// How many devices a mailbox may have.
@@ -168,25 +169,17 @@ pub struct AuditLine {
     pub object: String,
     /// HTTP status, or the one that a command's outcome is like.
     pub status: u16,
+    /// Of which company the caller is; the empty name for the command line.
+    pub tenant: TenantId,
 }
 
 /// The port itself.
 #[async_trait]
 pub trait RegistryStore: Send + Sync + 'static {
-    /// Registers a device or registers it anew; counts as activity.
-    async fn device_register(&self, registration: &Registration, now: Timestamp) -> Result<Registered, StoreError>;
-    /// Changes the cut-off of a device; `false` if there is none.
-    async fn device_update(&self, tenant: &TenantId, smtp: &Smtp, name: &str, cutoff: Duration) -> Result<bool, StoreError>;
-    /// Notes that the device was unlocked and used at `at` (never moves backwards); `false` if there is none.
-    async fn device_activity(&self, tenant: &TenantId, smtp: &Smtp, name: &str, at: Timestamp) -> Result<bool, StoreError>;
-    /// Removes a device and its pending rows; says the shard whose owner is to be woken, `None` if there was no such device.
-    async fn device_remove(&self, tenant: &TenantId, smtp: &Smtp, name: &str) -> Result<Option<ShardId>, StoreError>;
+    /// Carries a change out, with the lines that it leaves in the trail, in one transaction.
+    async fn change(&self, change: Change<'_>, signed: Option<&Signed>) -> Result<Changed, StoreError>;
     /// Devices of a mailbox; `None` if the mailbox is not known.
     async fn device_list(&self, tenant: &TenantId, smtp: &Smtp) -> Result<Option<Vec<DeviceView>>, StoreError>;
-    /// Adds a mailbox (it is watched once it has a device); `false` in the second place if it was there.
-    async fn mailbox_add(&self, tenant: &TenantId, smtp: &Smtp, now: Timestamp) -> Result<(MailboxView, bool), StoreError>;
-    /// Removes a mailbox and everything about it.
-    async fn mailbox_remove(&self, tenant: &TenantId, smtp: &Smtp) -> Result<Option<ShardId>, StoreError>;
     /// Mailboxes in order of address after `after`, at most `limit` (<= 1,000).
     async fn mailbox_list(&self, tenant: &TenantId, after: Option<&Smtp>, limit: u32) -> Result<Vec<MailboxView>, StoreError>;
     /// One mailbox.
@@ -195,18 +188,80 @@ pub trait RegistryStore: Send + Sync + 'static {
     async fn delivery_list(&self, mailbox: MailboxId, limit: u32) -> Result<Vec<DeliveryView>, StoreError>;
     /// Mailboxes that lost their last device before `before` are removed, at most `limit`; says how many.
     async fn mailbox_retain(&self, before: Timestamp, limit: u32) -> Result<u32, StoreError>;
-    /// Keeps a key.
-    async fn key_create(&self, key: &ApiKey) -> Result<(), StoreError>;
     /// Finds a key by its public part.
     async fn key_find(&self, id: &str) -> Result<Option<ApiKey>, StoreError>;
     /// All keys.
     async fn key_list(&self) -> Result<Vec<ApiKey>, StoreError>;
-    /// Revokes a key; `false` if there is none.
-    async fn key_revoke(&self, id: &str) -> Result<bool, StoreError>;
     /// Leaves an audit line.
     async fn audit(&self, line: &AuditLine) -> Result<(), StoreError>;
+    /// Lines of the trail with their numbers, newest first.
+    async fn audit_list(&self, ask: &AuditAsk) -> Result<Vec<(i64, AuditLine)>, StoreError>;
     /// Audit lines left before `before` are removed, oldest first, at most `limit`; says how many.
     async fn audit_retain(&self, before: Timestamp, limit: u32) -> Result<u32, StoreError>;
+
+    /// Registers a device or registers it anew; counts as activity.
+    async fn device_register(&self, registration: &Registration, now: Timestamp) -> Result<Registered, StoreError> {
+        match self.change(Change::Register(registration, now), None).await? {
+            Changed::Registered(registered) => Ok(registered),
+            other => Err(mistaken(&other)),
+        }
+    }
+    /// Changes the cut-off of a device; `false` if there is none.
+    async fn device_update(&self, tenant: &TenantId, smtp: &Smtp, name: &str, cutoff: Duration) -> Result<bool, StoreError> {
+        found(self.change(Change::Cutoff(Of { tenant, smtp, name }, cutoff), None).await?)
+    }
+    /// Notes that the device was unlocked and used at `at` (never moves backwards); `false` if there is none.
+    async fn device_activity(&self, tenant: &TenantId, smtp: &Smtp, name: &str, at: Timestamp) -> Result<bool, StoreError> {
+        found(self.change(Change::Activity(Of { tenant, smtp, name }, at), None).await?)
+    }
+    /// Removes a device and its pending rows; says the shard whose owner is to be woken, `None` if there was no such device.
+    async fn device_remove(&self, tenant: &TenantId, smtp: &Smtp, name: &str) -> Result<Option<ShardId>, StoreError> {
+        removed(self.change(Change::DeviceRemove(Of { tenant, smtp, name }), None).await?)
+    }
+    /// Adds a mailbox (it is watched once it has a device); `false` in the second place if it was there.
+    async fn mailbox_add(&self, tenant: &TenantId, smtp: &Smtp, now: Timestamp) -> Result<(MailboxView, bool), StoreError> {
+        match self.change(Change::MailboxAdd(tenant, smtp, now), None).await? {
+            Changed::Mailbox(view, created) => Ok((view, created)),
+            other => Err(mistaken(&other)),
+        }
+    }
+    /// Removes a mailbox and everything about it.
+    async fn mailbox_remove(&self, tenant: &TenantId, smtp: &Smtp) -> Result<Option<ShardId>, StoreError> {
+        removed(self.change(Change::MailboxRemove(tenant, smtp), None).await?)
+    }
+    /// Keeps a key.
+    async fn key_create(&self, key: &ApiKey) -> Result<(), StoreError> {
+        match self.change(Change::KeyCreate(key), None).await? {
+            Changed::Found(_) => Ok(()),
+            other => Err(mistaken(&other)),
+        }
+    }
+    /// Revokes a key; `false` if there is none.
+    async fn key_revoke(&self, id: &str) -> Result<bool, StoreError> {
+        found(self.change(Change::KeyRevoke(id), None).await?)
+    }
     /// The switch that pauses all sending (also set on a restored copy).
-    async fn sending_allow(&self, allowed: bool) -> Result<(), StoreError>;
+    async fn sending_allow(&self, allowed: bool) -> Result<(), StoreError> {
+        found(self.change(Change::Sending(allowed), None).await?).map(drop)
+    }
+}
+
+fn found(changed: Changed) -> Result<bool, StoreError> {
+    match changed {
+        Changed::Found(found) => Ok(found),
+        other => Err(mistaken(&other)),
+    }
+}
+
+fn removed(changed: Changed) -> Result<Option<ShardId>, StoreError> {
+    match changed {
+        Changed::Removed(shard) => Ok(shard),
+        other => Err(mistaken(&other)),
+    }
+}
+
+/// A store that answers another question than it was asked.
+#[must_use]
+pub fn mistaken(answer: &Changed) -> StoreError {
+    StoreError::Unusable(format!("the store answered another change than it was asked for, which is a mistake in the program: {answer:?}"))
 }

@@ -8,7 +8,7 @@ pub mod key_cache;
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
@@ -80,23 +80,33 @@ pub async fn authenticate(State(api): State<Shared>, mut request: Request, next:
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Err(error) => error.into_response(),
+        Err(error) => refused(&api, &request, error),
     }
+}
+
+/// The answer to a caller who was not let in, who is counted and now and then logged.
+fn refused(api: &Shared, request: &Request, error: ApiError) -> Response {
+    if let ApiError::Unauthenticated(why) | ApiError::NoCredentials(why) | ApiError::Forbidden(why) = &error {
+        let address = api.limits.caller(request.extensions(), request.headers());
+        let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        api.strangers.note(address, route, why, api.clock.monotonic());
+    }
+    error.into_response()
 }
 
 /// Lets in administrators only.
 pub async fn authenticate_admin(State(api): State<Shared>, mut request: Request, next: Next) -> Response {
     let found = recognise(&api, request.headers()).await;
     if let (Ok(caller), Some(trail)) = (&found, request.extensions().get::<Trail>()) {
-        trail.by(&caller.name);
+        trail.by(caller);
     }
     match found {
         Ok(caller) if caller.is_admin() => {
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Ok(_) => ApiError::Forbidden("this needs a key with the role admin").into_response(),
-        Err(error) => error.into_response(),
+        Ok(_) => refused(&api, &request, ApiError::Forbidden("this needs a key with the role admin")),
+        Err(error) => refused(&api, &request, error),
     }
 }
 
@@ -110,15 +120,15 @@ async fn recognise(api: &Shared, headers: &HeaderMap) -> Result<Caller, ApiError
 
 fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(ApiError::Unauthenticated(
-            "send one header Authorization: Bearer, with an API key or a token of the identity provider",
-        ));
-    };
+    let wanted = "send one header Authorization: Bearer, with an API key or a token of the identity provider";
+    let value = values.next().ok_or(ApiError::NoCredentials(wanted))?;
+    if values.next().is_some() {
+        return Err(ApiError::Unauthenticated(wanted));
+    }
     let text = value.to_str().ok().and_then(|text| text.split_once(' '));
     match text {
         Some((scheme, credentials)) if scheme.eq_ignore_ascii_case("bearer") && !credentials.trim().is_empty() => Ok(credentials.trim()),
-        _ => Err(ApiError::Unauthenticated("the Authorization header must be of the scheme Bearer")),
+        _ => Err(ApiError::NoCredentials("the Authorization header must be of the scheme Bearer")),
     }
 }
 

@@ -20,7 +20,10 @@ struct File {
 }
 
 /// All files in order; the version of a file is its place, from 1.
-const FILES: [File; 1] = [File { text: include_str!("../../../migrations/postgres/0001_begin.sql"), understood_from: 1 }];
+const FILES: [File; 2] = [
+    File { text: include_str!("../../../migrations/postgres/0001_begin.sql"), understood_from: 1 },
+    File { text: include_str!("../../../migrations/postgres/0002_tokens_and_trail.sql"), understood_from: 1 },
+];
 
 /// The newest schema that this program knows.
 pub(super) const NEWEST: i64 = FILES.len() as i64;

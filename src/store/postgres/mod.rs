@@ -22,6 +22,7 @@ mod ownership;
 mod pool;
 mod pulse;
 mod registry;
+mod registry_changes;
 mod registry_devices;
 mod registry_mailboxes;
 

@@ -26,12 +26,17 @@ pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-pub(super) async fn register(connection: &mut PgConnection, new: &Registration, now: Timestamp) -> Result<Registered, Failure> {
-    let Some((known, holder)) = locked(connection, new).await? else { return Ok(Registered::NoMailbox) };
+/// What became of it, and the mailbox whose device lost the token.
+pub(super) async fn register(
+    connection: &mut PgConnection,
+    new: &Registration,
+    now: Timestamp,
+) -> Result<(Registered, Option<MailboxId>), Failure> {
+    let Some((known, holder)) = locked(connection, new).await? else { return Ok((Registered::NoMailbox, None)) };
     let created = match known {
         Some((mailbox, _)) => match place(connection, mailbox, &new.name, holder).await? {
             Some(created) => created,
-            None => return Ok(Registered::TooManyDevices),
+            None => return Ok((Registered::TooManyDevices, None)),
         },
         None => true,
     };
@@ -59,11 +64,13 @@ pub(super) async fn register(connection: &mut PgConnection, new: &Registration, 
         // After the insert: a device that takes over a sibling's token does not end the watch of its mailbox.
         devices::ended(connection, holder.of.0, holder.device, "token_moved").await?;
     }
-    Ok(Registered::Done { mailbox: MailboxId(mailbox), shard: shard_of(shard), created })
+    let left = holder.map(|holder| MailboxId(holder.of.0));
+    Ok((Registered::Done { mailbox: MailboxId(mailbox), shard: shard_of(shard), created }, left))
 }
 
 /// The mailbox of a registration and whoever holds its token now (unless it is this very device), all of them locked; `None` if there is no mailbox and none may be made.
 async fn locked(connection: &mut PgConnection, new: &Registration) -> Result<Option<(Option<Place>, Option<Holder>)>, Failure> {
+    stand_in_line(connection, new).await?;
     let known = registry_mailboxes::find(connection, &new.tenant, &new.smtp).await?;
     if known.is_none() && !new.create_mailbox {
         return Ok(None);
@@ -83,12 +90,20 @@ async fn locked(connection: &mut PgConnection, new: &Registration) -> Result<Opt
     Ok(Some((known, holder)))
 }
 
+/// Registrations of one token follow one another, so that the token never has two rows. Always the first lock: no others are waited for in the other order.
+async fn stand_in_line(connection: &mut PgConnection, new: &Registration) -> Result<(), Failure> {
+    let token = format!("{}\n{}\n{}\n{}", new.tenant.0, new.provider.as_str(), new.app, new.token.0);
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))").bind(token).execute(connection).await?;
+    Ok(())
+}
+
 async fn holder(connection: &mut PgConnection, new: &Registration, known: Option<Place>) -> Result<Option<Holder>, Failure> {
     let query = sqlx::query_as::<_, (i64, i64, i32)>(
         "SELECT device_id, mailbox_id, shard_id FROM device JOIN mailbox USING (mailbox_id) \
-         WHERE app = $1 AND token = $2 AND NOT (mailbox_id IS NOT DISTINCT FROM $3 AND name = $4)",
+         WHERE app = $1 AND token = $2 AND NOT (mailbox_id IS NOT DISTINCT FROM $3 AND name = $4) AND tenant = $5 AND provider = $6",
     );
     let query = query.bind(&*new.app).bind(&*new.token.0).bind(known.map(|(mailbox, _)| mailbox)).bind(&*new.name);
+    let query = query.bind(&*new.tenant.0).bind(new.provider.as_str());
     let row = query.fetch_optional(connection).await?;
     Ok(row.map(|(device, mailbox, shard)| Holder { device, of: (mailbox, shard) }))
 }

@@ -7,10 +7,11 @@ use super::connection::{Database, Durability, Progress, within};
 use super::error::Failure;
 
 /// All files in order; the version of a file is its place, from 1.
-const FILES: [&str; 3] = [
+const FILES: [&str; 4] = [
     include_str!("../../../migrations/sqlite/0001_begin.sql"),
     include_str!("../../../migrations/sqlite/0002_cluster.sql"),
     include_str!("../../../migrations/sqlite/0003_no_settled_index.sql"),
+    include_str!("../../../migrations/sqlite/0004_tokens_and_trail.sql"),
 ];
 
 /// What `PRAGMA application_id` says of our files: "Pstr".

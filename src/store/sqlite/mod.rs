@@ -17,6 +17,7 @@ mod mail_path;
 mod mailboxes;
 mod migrate;
 mod registry;
+mod registry_changes;
 mod registry_devices;
 mod registry_mailboxes;
 mod takeover;

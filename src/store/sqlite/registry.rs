@@ -1,19 +1,16 @@
 //! What people and phones change, in SQLite: every write is durable when its call returns.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
-use postrider_actors::ids::{MailboxId, ShardId, Smtp, TenantId};
+use postrider_actors::ids::{MailboxId, Smtp, TenantId};
 use postrider_actors::ports::StoreError;
-use postrider_actors::ports::registry_store::{
-    ApiKey, AuditLine, DeliveryView, DeviceView, MailboxView, Registered, Registration, RegistryStore,
-};
+use postrider_actors::ports::registry_change::{AuditAsk, Change, Changed, Signed};
+use postrider_actors::ports::registry_store::{ApiKey, AuditLine, DeliveryView, DeviceView, MailboxView, RegistryStore};
 use postrider_actors::time::Timestamp;
 
 use super::connection::{CALL, Durability, Progress, within};
 use super::error::Failure;
 use super::registry_mailboxes::{DeliveryRow, delivery_view};
-use super::{SqliteStore, registry_devices, registry_mailboxes};
+use super::{SqliteStore, registry_changes, registry_devices, registry_mailboxes};
 use crate::store::names;
 
 type KeyRow = (String, Vec<u8>, String, String, String, i64);
@@ -35,33 +32,13 @@ macro_rules! durable {
 
 #[async_trait]
 impl RegistryStore for SqliteStore {
-    async fn device_register(&self, registration: &Registration, now: Timestamp) -> Result<Registered, StoreError> {
-        durable!(self, |tx| registry_devices::register(&mut tx, registration, now).await?)
-    }
-
-    async fn device_update(&self, tenant: &TenantId, smtp: &Smtp, name: &str, cutoff: Duration) -> Result<bool, StoreError> {
-        durable!(self, |tx| registry_devices::set(&mut tx, tenant, smtp, name, "cutoff = ?4", registry_devices::micros(cutoff)).await?)
-    }
-
-    async fn device_activity(&self, tenant: &TenantId, smtp: &Smtp, name: &str, at: Timestamp) -> Result<bool, StoreError> {
-        durable!(self, |tx| registry_devices::set(&mut tx, tenant, smtp, name, "last_activity = max(last_activity, ?4)", at.0).await?)
-    }
-
-    async fn device_remove(&self, tenant: &TenantId, smtp: &Smtp, name: &str) -> Result<Option<ShardId>, StoreError> {
+    async fn change(&self, change: Change<'_>, signed: Option<&Signed>) -> Result<Changed, StoreError> {
         let now = self.now();
-        durable!(self, |tx| registry_devices::remove(&mut tx, tenant, smtp, name, now).await?)
+        durable!(self, |tx| registry_changes::change(&mut tx, &change, signed, now).await?)
     }
 
     async fn device_list(&self, tenant: &TenantId, smtp: &Smtp) -> Result<Option<Vec<DeviceView>>, StoreError> {
         self.database().read(registry_devices::list(self.database().readers(), tenant, smtp)).await
-    }
-
-    async fn mailbox_add(&self, tenant: &TenantId, smtp: &Smtp, now: Timestamp) -> Result<(MailboxView, bool), StoreError> {
-        durable!(self, |tx| registry_mailboxes::add(&mut tx, tenant, smtp, now).await?)
-    }
-
-    async fn mailbox_remove(&self, tenant: &TenantId, smtp: &Smtp) -> Result<Option<ShardId>, StoreError> {
-        durable!(self, |tx| registry_mailboxes::remove(&mut tx, tenant, smtp).await?)
     }
 
     async fn mailbox_list(&self, tenant: &TenantId, after: Option<&Smtp>, limit: u32) -> Result<Vec<MailboxView>, StoreError> {
@@ -91,14 +68,6 @@ impl RegistryStore for SqliteStore {
         durable!(self, |tx| registry_mailboxes::retain(&mut tx, before, limit).await?)
     }
 
-    async fn key_create(&self, key: &ApiKey) -> Result<(), StoreError> {
-        let query = sqlx::query("INSERT INTO api_key (id, hash, role, tenant, note, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)");
-        let query = query.bind(&*key.id).bind(&key.hash[..]).bind(names::role(key.role)).bind(&*key.tenant.0).bind(&*key.note);
-        durable!(self, |tx| {
-            query.bind(key.created_at.0).execute(&mut *tx).await?;
-        })
-    }
-
     async fn key_find(&self, id: &str) -> Result<Option<ApiKey>, StoreError> {
         let query = sqlx::query_as::<_, KeyRow>("SELECT id, hash, role, tenant, note, created_at FROM api_key WHERE id = ?1").bind(id);
         let row = self.database().read(async { Ok(query.fetch_optional(self.database().readers()).await?) }).await?;
@@ -111,16 +80,13 @@ impl RegistryStore for SqliteStore {
         rows.into_iter().map(key).collect()
     }
 
-    async fn key_revoke(&self, id: &str) -> Result<bool, StoreError> {
-        durable!(self, |tx| sqlx::query("DELETE FROM api_key WHERE id = ?1").bind(id).execute(&mut *tx).await?.rows_affected() == 1)
+    async fn audit(&self, line: &AuditLine) -> Result<(), StoreError> {
+        durable!(self, |tx| registry_changes::leave(&mut tx, line).await?)
     }
 
-    async fn audit(&self, line: &AuditLine) -> Result<(), StoreError> {
-        let query = sqlx::query("INSERT INTO audit (at, who, what, object, status) VALUES (?1, ?2, ?3, ?4, ?5)");
-        let query = query.bind(line.at.0).bind(&*line.who).bind(&*line.what).bind(&*line.object).bind(i64::from(line.status));
-        durable!(self, |tx| {
-            query.execute(&mut *tx).await?;
-        })
+    async fn audit_list(&self, ask: &AuditAsk) -> Result<Vec<(i64, AuditLine)>, StoreError> {
+        let work = async { registry_changes::list(&mut *self.database().readers().acquire().await?, ask).await };
+        self.database().read(work).await
     }
 
     async fn audit_retain(&self, before: Timestamp, limit: u32) -> Result<u32, StoreError> {
@@ -129,12 +95,6 @@ impl RegistryStore for SqliteStore {
         let query = query.bind(before.0).bind(i64::from(limit));
         let removed = durable!(self, |tx| query.execute(&mut *tx).await?.rows_affected())?;
         Ok(u32::try_from(removed).unwrap_or(u32::MAX))
-    }
-
-    async fn sending_allow(&self, allowed: bool) -> Result<(), StoreError> {
-        durable!(self, |tx| {
-            sqlx::query("UPDATE cluster SET sending_allowed = ?1").bind(allowed).execute(&mut *tx).await?;
-        })
     }
 }
 

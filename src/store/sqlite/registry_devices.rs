@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use postrider_actors::ids::{DeviceId, Generation, ShardId, Smtp, TenantId};
+use postrider_actors::ids::{DeviceId, Generation, MailboxId, ShardId, Smtp, TenantId};
 use postrider_actors::ports::StoreError;
+use postrider_actors::ports::registry_change::Of;
 use postrider_actors::ports::registry_store::{DeviceView, MAX_DEVICES, Registered, Registration};
 use postrider_actors::time::Timestamp;
 use sqlx::{AssertSqlSafe, SqliteConnection, SqlitePool};
@@ -19,21 +20,28 @@ pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-pub(super) async fn register(connection: &mut SqliteConnection, new: &Registration, now: Timestamp) -> Result<Registered, Failure> {
+/// What became of it, and the mailbox whose device lost the token.
+pub(super) async fn register(
+    connection: &mut SqliteConnection,
+    new: &Registration,
+    now: Timestamp,
+) -> Result<(Registered, Option<MailboxId>), Failure> {
     let known = registry_mailboxes::find(connection, &new.tenant, &new.smtp).await?;
     if known.is_none() && !new.create_mailbox {
-        return Ok(Registered::NoMailbox);
+        return Ok((Registered::NoMailbox, None));
     }
     // Whoever holds the token now, unless it is this very device.
     let query = sqlx::query_as::<_, (i64, i64)>(
-        "SELECT device_id, mailbox_id FROM device WHERE app = ?1 AND token = ?2 AND NOT (mailbox_id IS ?3 AND name = ?4)",
+        "SELECT device_id, mailbox_id FROM device JOIN mailbox USING (mailbox_id) \
+         WHERE app = ?1 AND token = ?2 AND NOT (mailbox_id IS ?3 AND name = ?4) AND tenant = ?5 AND provider = ?6",
     );
     let query = query.bind(&*new.app).bind(&*new.token.0).bind(known.map(|(mailbox, _)| mailbox)).bind(&*new.name);
+    let query = query.bind(&*new.tenant.0).bind(new.provider.as_str());
     let holder = query.fetch_optional(&mut *connection).await?;
     let created = match known {
         Some((mailbox, _)) => match place(connection, mailbox, &new.name, holder).await? {
             Some(created) => created,
-            None => return Ok(Registered::TooManyDevices),
+            None => return Ok((Registered::TooManyDevices, None)),
         },
         None => true,
     };
@@ -61,7 +69,8 @@ pub(super) async fn register(connection: &mut SqliteConnection, new: &Registrati
         // After the insert: a device that takes over a sibling's token does not end the watch of its mailbox.
         devices::ended(connection, former, device, "token_moved", now).await?;
     }
-    Ok(Registered::Done { mailbox: postrider_actors::ids::MailboxId(mailbox), shard: shard_of(shard), created })
+    let left = holder.map(|(_, former)| MailboxId(former));
+    Ok((Registered::Done { mailbox: MailboxId(mailbox), shard: shard_of(shard), created }, left))
 }
 
 /// Whether a device of that name would be new (`true`) or is there (`false`); `None` if there is no room for it.
@@ -76,19 +85,12 @@ async fn place(connection: &mut SqliteConnection, mailbox: i64, name: &str, leav
 }
 
 /// Sets one column of a device; `assignment` names `?4`.
-pub(super) async fn set(
-    connection: &mut SqliteConnection,
-    tenant: &TenantId,
-    smtp: &Smtp,
-    name: &str,
-    assignment: &'static str,
-    value: i64,
-) -> Result<bool, Failure> {
+pub(super) async fn set(connection: &mut SqliteConnection, of: &Of<'_>, assignment: &'static str, value: i64) -> Result<bool, Failure> {
     let sql = format!(
         "UPDATE device SET {assignment} \
          WHERE mailbox_id = (SELECT mailbox_id FROM mailbox WHERE tenant = ?1 AND smtp = ?2) AND name = ?3"
     );
-    let query = sqlx::query(AssertSqlSafe(sql)).bind(&*tenant.0).bind(smtp.as_str()).bind(name).bind(value);
+    let query = sqlx::query(AssertSqlSafe(sql)).bind(&*of.tenant.0).bind(of.smtp.as_str()).bind(of.name).bind(value);
     Ok(query.execute(connection).await?.rows_affected() == 1)
 }
 

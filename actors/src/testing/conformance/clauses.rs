@@ -98,7 +98,7 @@ macro_rules! conformance {
             registering_makes_the_mailbox_if_it_may,
             a_registration_is_listed,
             a_token_belongs_to_one_row,
-            a_token_is_one_per_app,
+            a_token_is_one_per_app, a_token_moves_only_inside_its_tenant_and_provider, a_change_leaves_its_lines, the_trail_is_listed,
             a_device_may_change_its_name,
             a_device_may_take_a_sibling_s_token,
             the_generation_counts_changes,

@@ -6,6 +6,8 @@ use super::world::{ANNA, DAY, SOON, START, World, change_seq, device, phone, reg
 use super::{Fixture, Store};
 use crate::ids::{Generation, Smtp, TenantId};
 use crate::ports::error::StoreError;
+use crate::ports::push_sender::Provider;
+use crate::ports::registry_change::{AuditAsk, Change, Of, Signed};
 use crate::ports::registry_store::{ApiKey, AuditLine, MAX_DEVICES, Registered, Role};
 use crate::ports::{DeviceStore as _, RegistryStore as _};
 use crate::time::Timestamp;
@@ -256,7 +258,7 @@ pub async fn keys_are_kept(f: &impl Fixture) {
 /// Audit lines are taken, the same one twice.
 pub async fn audit_lines_are_taken(f: &impl Fixture) {
     let store = f.store().await;
-    let line = AuditLine { at: START, who: "k1".into(), what: "DELETE /x".into(), object: "a…".into(), status: 204 };
+    let line = AuditLine { at: START, who: "k1".into(), what: "DELETE /x".into(), object: "a…".into(), status: 204, tenant: tenant() };
     store.audit(&line).await.unwrap();
     store.audit(&line).await.unwrap();
 }
@@ -265,10 +267,104 @@ pub async fn audit_lines_are_taken(f: &impl Fixture) {
 pub async fn old_audit_lines_go_in_steps(f: &impl Fixture) {
     let store = f.store().await;
     for day in 0..4 {
-        let line = AuditLine { at: START + DAY * day, who: "k1".into(), what: "GET /x".into(), object: String::new(), status: 200 };
+        let line = AuditLine {
+            at: START + DAY * day,
+            who: "k1".into(),
+            what: "GET /x".into(),
+            object: String::new(),
+            status: 200,
+            tenant: tenant(),
+        };
         store.audit(&line).await.unwrap();
     }
     let removed = async |limit| store.audit_retain(START + DAY * 3, limit).await.unwrap();
     assert_eq!(store.audit_retain(START, 10).await.unwrap(), 0);
     assert_eq!([removed(2).await, removed(2).await, removed(2).await], [2, 1, 0]);
+}
+
+/// Contract (1): a token moves only inside (tenant, provider, app): a registration of another company, or for the other environment, takes nothing away.
+pub async fn a_token_moves_only_inside_its_tenant_and_provider(f: &impl Fixture) {
+    let world = World::new(f).await;
+    world.commit(0, vec![world.row(1)]).await;
+    let (own, _) = device(&world.store, ANNA, "phone").await.unwrap();
+    let mut theirs = phone("mallory@example.net", "phone", "token-anna");
+    theirs.tenant = TenantId("other".into());
+    world.store.device_register(&theirs, START).await.unwrap();
+    let mut sandbox = phone("berta@example.com", "phone", "token-anna");
+    sandbox.provider = Provider::ApnsSandbox;
+    world.store.device_register(&sandbox, START).await.unwrap();
+    assert_eq!(device(&world.store, ANNA, "phone").await.map(|(device, _)| device), Some(own), "it stays, as the row that it is");
+    assert_eq!(world.pending().await.len(), 1, "with what is still to be pushed to it");
+    theirs.smtp = Smtp::new("other@example.net");
+    world.store.device_register(&theirs, START).await.unwrap();
+    assert_eq!(world.store.device_list(&theirs.tenant, &Smtp::new("mallory@example.net")).await.unwrap(), Some(vec![]), "inside it moves");
+    assert!(device(&world.store, ANNA, "phone").await.is_some());
+}
+
+fn signed(moves_only: bool) -> Signed {
+    let line = AuditLine { at: START, who: "key k1".into(), what: "PUT /x".into(), object: "a…".into(), status: 200, tenant: tenant() };
+    Signed { line, moves_only }
+}
+
+async fn trail(store: &impl Store) -> Vec<(String, String, u16)> {
+    let lines = store.audit_list(&AuditAsk { limit: 100, ..AuditAsk::default() }).await.unwrap();
+    lines.into_iter().rev().map(|(_, line)| (line.what, line.object, line.status)).collect()
+}
+
+/// Contract (7): what was changed has its lines, what was not changed has none, and a token that moves is told whoever moves it.
+pub async fn a_change_leaves_its_lines(f: &impl Fixture) {
+    let store = f.store().await;
+    let anna = phone(ANNA, "phone", "t");
+    let (all, moves) = (signed(false), signed(true));
+    let own = tenant();
+    let of = |name| Of { tenant: &own, smtp: &anna.smtp, name };
+    for change in [Change::Cutoff(of("phone"), DAY), Change::DeviceRemove(of("phone")), Change::MailboxRemove(&own, &anna.smtp)] {
+        assert!(!store.change(change, Some(&all)).await.unwrap().is_change());
+    }
+    let mut refused = anna.clone();
+    refused.create_mailbox = false;
+    store.change(Change::Register(&refused, START), Some(&all)).await.unwrap();
+    assert_eq!(trail(&store).await, []);
+    for _ in 0..2 {
+        store.change(Change::Register(&anna, START), Some(&all)).await.unwrap();
+    }
+    let mailbox = store.mailbox_find(&own, &anna.smtp).await.unwrap().unwrap().mailbox;
+    store.change(Change::Cutoff(of("phone"), DAY), Some(&all)).await.unwrap();
+    store.change(Change::Activity(of("phone"), START), Some(&all)).await.unwrap();
+    store.change(Change::Activity(of("phone"), START), Some(&moves)).await.unwrap();
+    store.change(Change::MailboxAdd(&own, &anna.smtp, START), Some(&all)).await.unwrap();
+    let berta = phone("berta@example.com", "phone", "t");
+    store.change(Change::Register(&berta, START), Some(&moves)).await.unwrap();
+    let other = store.mailbox_find(&own, &berta.smtp).await.unwrap().unwrap().mailbox;
+    store.change(Change::MailboxRemove(&own, &anna.smtp), Some(&all)).await.unwrap();
+    store.change(Change::Sending(false), Some(&all)).await.unwrap();
+    let about = |status| ("PUT /x".to_owned(), format!("a… (mailbox {mailbox})"), status);
+    let moved = ("token moved".to_owned(), format!("from mailbox {mailbox} to mailbox {other}"), 200);
+    let switched = ("PUT /x".to_owned(), "a…".to_owned(), 200);
+    assert_eq!(trail(&store).await, [about(201), about(200), about(200), about(200), moved, about(200), switched]);
+}
+
+/// The trail is listed newest first, page by page, of some companies, by time, by caller, by action and by object.
+pub async fn the_trail_is_listed(f: &impl Fixture) {
+    let store = f.store().await;
+    for n in 0..6_u16 {
+        let who = if n % 2 == 0 { "key even" } else { "key odd" };
+        let tenant = if n == 5 { TenantId("other".into()) } else { tenant() };
+        let at = START + DAY * u32::from(n);
+        let line = AuditLine { at, who: who.into(), what: format!("GET /{n}"), object: format!("mailbox {n}"), status: n, tenant };
+        store.audit(&line).await.unwrap();
+    }
+    let listed = async |ask: AuditAsk| store.audit_list(&ask).await.unwrap().into_iter().map(|(_, line)| line.status).collect::<Vec<_>>();
+    let all = || AuditAsk { limit: 10, ..AuditAsk::default() };
+    assert_eq!(listed(all()).await, [5, 4, 3, 2, 1, 0]);
+    assert_eq!(listed(AuditAsk { tenants: vec![tenant()], ..all() }).await, [4, 3, 2, 1, 0]);
+    assert_eq!(listed(AuditAsk { tenants: vec![TenantId("other".into()), TenantId(String::new().into())], ..all() }).await, [5]);
+    assert_eq!(listed(AuditAsk { since: Some(START + DAY), until: Some(START + DAY * 3), ..all() }).await, [2, 1]);
+    assert_eq!(listed(AuditAsk { who: Some("key odd".into()), ..all() }).await, [5, 3, 1]);
+    assert_eq!(listed(AuditAsk { who: Some("key".into()), ..all() }).await, [] as [u16; 0]);
+    assert_eq!(listed(AuditAsk { what: Some("T /3".into()), ..all() }).await, [3]);
+    assert_eq!(listed(AuditAsk { object: Some("box 2".into()), what: Some("GET".into()), ..all() }).await, [2]);
+    let page = store.audit_list(&AuditAsk { limit: 2, ..all() }).await.unwrap();
+    assert_eq!(page.iter().map(|(_, line)| line.status).collect::<Vec<_>>(), [5, 4]);
+    assert_eq!(listed(AuditAsk { before: Some(page[1].0), limit: 2, ..all() }).await, [3, 2]);
 }

@@ -203,6 +203,8 @@ pub struct Model {
     pub keys: BTreeMap<String, ApiKey>,
     /// The audit trail.
     pub audit: Vec<AuditLine>,
+    /// How many lines went before the first one.
+    pub audit_gone: i64,
     /// All matched commits in order, for judges.
     pub history: Vec<CommitRecord>,
     /// The process that holds the file's lock.
@@ -233,6 +235,7 @@ impl Model {
             events: BTreeMap::new(),
             keys: BTreeMap::new(),
             audit: Vec::new(),
+            audit_gone: 0,
             history: Vec::new(),
             lock: None,
             owner_locked: true,

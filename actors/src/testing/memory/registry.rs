@@ -1,7 +1,6 @@
 //! What people and phones change, in memory: mailboxes, devices, keys, the audit trail.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -11,6 +10,7 @@ use crate::ids::{DeviceId, Generation, MailboxId, ShardId, Smtp, SyncSeq, Tenant
 use crate::ports::delivery_store::Settled;
 use crate::ports::error::StoreError;
 use crate::ports::mailbox_store::DeliveryKind;
+use crate::ports::registry_change::{AuditAsk, Change, Changed, Of, Signed};
 use crate::ports::registry_store::{
     ApiKey, AuditLine, DeliveryView, DeviceView, MAX_DEVICES, MailboxView, Registered, Registration, RegistryStore,
 };
@@ -18,27 +18,14 @@ use crate::time::Timestamp;
 
 #[async_trait]
 impl RegistryStore for MemoryStore {
-    async fn device_register(&self, registration: &Registration, now: Timestamp) -> Result<Registered, StoreError> {
-        self.call(Call::Registry, |model, _| register(model, registration, now))
-    }
-
-    async fn device_update(&self, tenant: &TenantId, smtp: &Smtp, name: &str, cutoff: Duration) -> Result<bool, StoreError> {
-        self.call(Call::Registry, |model, _| device(model, tenant, smtp, name).map(|row| row.cutoff = cutoff).is_some())
-    }
-
-    async fn device_activity(&self, tenant: &TenantId, smtp: &Smtp, name: &str, at: Timestamp) -> Result<bool, StoreError> {
-        self.call(Call::Registry, |model, _| {
-            device(model, tenant, smtp, name).map(|row| row.last_activity = row.last_activity.max(at)).is_some()
-        })
-    }
-
-    async fn device_remove(&self, tenant: &TenantId, smtp: &Smtp, name: &str) -> Result<Option<ShardId>, StoreError> {
+    async fn change(&self, change: Change<'_>, signed: Option<&Signed>) -> Result<Changed, StoreError> {
         self.call(Call::Registry, |model, now| {
-            let mailbox = find(model, tenant, smtp)?;
-            let (device, _) = model.devices_of(mailbox).find(|(_, row)| row.name == name)?;
-            model.device_end(*device, "device_removed", now);
-            model.mailboxes.get(&mailbox).map(|row| row.shard)
-        })
+            let (changed, mailbox, token_left) = apply(model, &change, now)?;
+            if let Some(signed) = signed {
+                model.audit.extend(signed.lines(&changed, mailbox, token_left));
+            }
+            Ok(changed)
+        })?
     }
 
     async fn device_list(&self, tenant: &TenantId, smtp: &Smtp) -> Result<Option<Vec<DeviceView>>, StoreError> {
@@ -46,18 +33,6 @@ impl RegistryStore for MemoryStore {
             let mailbox = find(model, tenant, smtp)?;
             Some(model.devices_of(mailbox).map(|(id, row)| device_view(*id, row)).collect())
         })
-    }
-
-    async fn mailbox_add(&self, tenant: &TenantId, smtp: &Smtp, now: Timestamp) -> Result<(MailboxView, bool), StoreError> {
-        self.call(Call::Registry, |model, _| {
-            let there = find(model, tenant, smtp);
-            let mailbox = there.unwrap_or_else(|| add(model, tenant, smtp, now));
-            (view(model, mailbox).expect("it was found or added in this transaction"), there.is_none())
-        })
-    }
-
-    async fn mailbox_remove(&self, tenant: &TenantId, smtp: &Smtp) -> Result<Option<ShardId>, StoreError> {
-        self.call(Call::Registry, |model, _| find(model, tenant, smtp).and_then(|mailbox| model.mailbox_end(mailbox)))
     }
 
     async fn mailbox_list(&self, tenant: &TenantId, after: Option<&Smtp>, limit: u32) -> Result<Vec<MailboxView>, StoreError> {
@@ -89,16 +64,6 @@ impl RegistryStore for MemoryStore {
         })
     }
 
-    async fn key_create(&self, key: &ApiKey) -> Result<(), StoreError> {
-        self.call(Call::Registry, |model, _| {
-            if model.keys.contains_key(&key.id) {
-                return Err(StoreError::Unusable("a key of this id exists".into()));
-            }
-            model.keys.insert(key.id.clone(), key.clone());
-            Ok(())
-        })?
-    }
-
     async fn key_find(&self, id: &str) -> Result<Option<ApiKey>, StoreError> {
         self.call(Call::Registry, |model, _| model.keys.get(id).cloned())
     }
@@ -107,37 +72,104 @@ impl RegistryStore for MemoryStore {
         self.call(Call::Registry, |model, _| model.keys.values().cloned().collect())
     }
 
-    async fn key_revoke(&self, id: &str) -> Result<bool, StoreError> {
-        self.call(Call::Registry, |model, _| model.keys.remove(id).is_some())
-    }
-
     async fn audit(&self, line: &AuditLine) -> Result<(), StoreError> {
         self.call(Call::Registry, |model, _| model.audit.push(line.clone()))
+    }
+
+    async fn audit_list(&self, ask: &AuditAsk) -> Result<Vec<(i64, AuditLine)>, StoreError> {
+        self.call(Call::Registry, |model, _| {
+            let wanted = |number: i64, line: &AuditLine| {
+                let has = |text: &str, part: &Option<String>| part.as_ref().is_none_or(|part| text.contains(part.as_str()));
+                (ask.tenants.is_empty() || ask.tenants.contains(&line.tenant))
+                    && ask.before.is_none_or(|before| number < before)
+                    && ask.since.is_none_or(|since| line.at >= since)
+                    && ask.until.is_none_or(|until| line.at < until)
+                    && ask.who.as_ref().is_none_or(|who| *who == line.who)
+                    && has(&line.what, &ask.what)
+                    && has(&line.object, &ask.object)
+            };
+            let numbered = model.audit.iter().enumerate().map(|(place, line)| (model.audit_gone + place as i64 + 1, line));
+            let wanted = numbered.rev().filter(|(number, line)| wanted(*number, line));
+            wanted.take(ask.limit as usize).map(|(number, line)| (number, line.clone())).collect()
+        })
     }
 
     async fn audit_retain(&self, before: Timestamp, limit: u32) -> Result<u32, StoreError> {
         self.call(Call::Registry, |model, _| {
             let old = model.audit.iter().take(limit as usize).take_while(|line| line.at < before).count();
             model.audit.drain(..old);
+            model.audit_gone += old as i64;
             u32::try_from(old).unwrap_or(u32::MAX)
         })
     }
-
-    async fn sending_allow(&self, allowed: bool) -> Result<(), StoreError> {
-        self.call(Call::Registry, |model, _| model.sending_allowed = allowed)
-    }
 }
 
-fn register(model: &mut Model, new: &Registration, now: Timestamp) -> Registered {
+/// Carries a change out; says which mailbox it is about, and which one a token left.
+fn apply(model: &mut Model, change: &Change<'_>, now: Timestamp) -> Result<(Changed, Option<MailboxId>, Option<MailboxId>), StoreError> {
+    Ok(match change {
+        Change::Register(registration, at) => {
+            let (registered, left) = register(model, registration, *at);
+            let mailbox = match &registered {
+                Registered::Done { mailbox, .. } => Some(*mailbox),
+                Registered::NoMailbox | Registered::TooManyDevices => None,
+            };
+            (Changed::Registered(registered), mailbox, left)
+        }
+        Change::Cutoff(of, cutoff) => {
+            let found = device(model, *of).map(|row| row.cutoff = *cutoff).is_some();
+            (Changed::Found(found), find(model, of.tenant, of.smtp), None)
+        }
+        Change::Activity(of, at) => {
+            let found = device(model, *of).map(|row| row.last_activity = row.last_activity.max(*at)).is_some();
+            (Changed::Found(found), find(model, of.tenant, of.smtp), None)
+        }
+        Change::DeviceRemove(of) => {
+            let mailbox = find(model, of.tenant, of.smtp);
+            let device = mailbox.and_then(|mailbox| model.devices_of(mailbox).find(|(_, row)| row.name == of.name).map(|(id, _)| *id));
+            let shard = device.and_then(|device| {
+                model.device_end(device, "device_removed", now);
+                model.mailboxes.get(&mailbox?).map(|row| row.shard)
+            });
+            (Changed::Removed(shard), mailbox, None)
+        }
+        Change::MailboxAdd(tenant, smtp, at) => {
+            let there = find(model, tenant, smtp);
+            let mailbox = there.unwrap_or_else(|| add(model, tenant, smtp, *at));
+            let view = view(model, mailbox).expect("it was found or added in this transaction");
+            (Changed::Mailbox(view, there.is_none()), Some(mailbox), None)
+        }
+        Change::MailboxRemove(tenant, smtp) => {
+            let mailbox = find(model, tenant, smtp);
+            (Changed::Removed(mailbox.and_then(|mailbox| model.mailbox_end(mailbox))), mailbox, None)
+        }
+        Change::KeyCreate(key) => {
+            if model.keys.contains_key(&key.id) {
+                return Err(StoreError::Unusable("a key of this id exists".into()));
+            }
+            model.keys.insert(key.id.clone(), (*key).clone());
+            (Changed::Found(true), None, None)
+        }
+        Change::KeyRevoke(id) => (Changed::Found(model.keys.remove(*id).is_some()), None, None),
+        Change::Sending(allowed) => {
+            model.sending_allowed = *allowed;
+            (Changed::Found(true), None, None)
+        }
+    })
+}
+
+/// What became of it, and the mailbox whose device lost the token.
+fn register(model: &mut Model, new: &Registration, now: Timestamp) -> (Registered, Option<MailboxId>) {
     let known = find(model, &new.tenant, &new.smtp);
     if known.is_none() && !new.create_mailbox {
-        return Registered::NoMailbox;
+        return (Registered::NoMailbox, None);
     }
     let own = known.and_then(|mailbox| model.devices_of(mailbox).find(|(_, row)| row.name == new.name).map(|(id, _)| *id));
-    let holder = model.devices.iter().find(|(_, row)| row.app == new.app && row.token == new.token).map(|(id, _)| *id);
+    let same = |row: &DeviceRow| row.provider == new.provider && row.app == new.app && row.token == new.token;
+    let of_tenant = |row: &DeviceRow| model.mailboxes.get(&row.mailbox).is_some_and(|mailbox| mailbox.tenant == new.tenant);
+    let holder = model.devices.iter().find(|(_, row)| same(row) && of_tenant(row)).map(|(id, _)| *id);
     let others = known.map_or(0, |mailbox| model.devices_of(mailbox).filter(|(id, _)| Some(**id) != holder).count());
     if own.is_none() && others >= MAX_DEVICES {
-        return Registered::TooManyDevices;
+        return (Registered::TooManyDevices, None);
     }
     let mailbox = known.unwrap_or_else(|| add(model, &new.tenant, &new.smtp, now));
     begin_watch(model, mailbox, now);
@@ -168,11 +200,13 @@ fn register(model: &mut Model, new: &Registration, now: Timestamp) -> Registered
             id
         }
     };
-    if let Some(holder) = holder.filter(|holder| *holder != id) {
+    let holder = holder.filter(|holder| *holder != id);
+    let left = holder.and_then(|holder| model.devices.get(&holder)).map(|row| row.mailbox);
+    if let Some(holder) = holder {
         model.device_end(holder, "token_moved", now);
     }
     let shard = model.mailboxes.get(&mailbox).map_or(ShardId(0), |row| row.shard);
-    Registered::Done { mailbox, shard, created: own.is_none() }
+    (Registered::Done { mailbox, shard, created: own.is_none() }, left)
 }
 
 /// Begins the watch of a mailbox that has no device yet.
@@ -218,9 +252,9 @@ fn find(model: &Model, tenant: &TenantId, smtp: &Smtp) -> Option<MailboxId> {
     model.addresses.get(&(tenant.clone(), Arc::new(smtp.clone()))).copied()
 }
 
-fn device<'a>(model: &'a mut Model, tenant: &TenantId, smtp: &Smtp, name: &str) -> Option<&'a mut DeviceRow> {
-    let mailbox = find(model, tenant, smtp)?;
-    model.devices.values_mut().find(|row| row.mailbox == mailbox && row.name == name)
+fn device<'a>(model: &'a mut Model, of: Of<'_>) -> Option<&'a mut DeviceRow> {
+    let mailbox = find(model, of.tenant, of.smtp)?;
+    model.devices.values_mut().find(|row| row.mailbox == mailbox && row.name == of.name)
 }
 
 fn view(model: &Model, mailbox: MailboxId) -> Option<MailboxView> {
