@@ -1,6 +1,7 @@
 //! The command line: what an operator types, and what the program answers to people and to other programs.
 
 pub mod admin;
+pub mod audit;
 pub mod check_config;
 pub mod cluster;
 pub mod database;
@@ -90,6 +91,8 @@ pub enum Command {
     Device(device::Args),
     /// Make, list and revoke API keys, directly in the database.
     Key(key::Args),
+    /// Read the trail of who did what, directly in the database.
+    Audit(audit::Args),
     /// Look at all nodes and their load, at who moved whom, and decide what only an operator may.
     Cluster(cluster::Args),
     /// Empty a node before it is stopped.
@@ -112,6 +115,7 @@ pub fn run() -> ExitCode {
         Command::Mailbox(args) => block_on(mailbox::run(&args)),
         Command::Device(args) => block_on(device::run(&args)),
         Command::Key(args) => block_on(key::run(&args)),
+        Command::Audit(args) => block_on(audit::run(&args)),
         Command::Cluster(args) => block_on(cluster::run(&args)),
         Command::Node(args) => block_on(node::run(&args)),
         Command::Sending(args) => block_on(sending::run(&args)),

@@ -116,6 +116,7 @@ async fn every_admin_call_leaves_a_line_also_a_refused_one() {
         what: what.into(),
         object: object.into(),
         status,
+        tenant: TenantId("acme".into()),
     };
     let template = "PUT /v1/admin/mailboxes/{smtp}";
     assert_eq!(
@@ -123,9 +124,9 @@ async fn every_admin_call_leaves_a_line_also_a_refused_one() {
         [
             line(who(&admin), template, &format!("a…@example.com (mailbox {mailbox})"), 201),
             line(who(&manager), template, "a…@example.com", 403),
-            line("unknown".into(), template, "a…@example.com", 401),
             line(who(&admin), "POST /v1/admin/sending", "", 400),
             line(who(&admin), template, "n…@", 400),
+            line(who(&manager), "PUT /v1/mailboxes/{smtp}/devices/{device}", &format!("a…@example.com (mailbox {mailbox})"), 201),
         ]
     );
     for (method, path) in [(Method::GET, path.to_owned()), (Method::GET, format!("{path}/why")), (Method::DELETE, path.to_owned())] {
@@ -134,4 +135,82 @@ async fn every_admin_call_leaves_a_line_also_a_refused_one() {
     }
     world.send(Method::GET, path, &admin, None).await.is(404);
     assert_eq!(world.audit().last().unwrap().object, "a…@example.com");
+}
+
+#[tokio::test]
+async fn callers_without_a_key_write_no_line_however_often_they_try() {
+    let world = start(|settings| settings.burst = 10_000).await;
+    let admin = world.key("acme", Role::Admin).await;
+    world.send(Method::PUT, "/v1/admin/mailboxes/ann@example.com", &admin, None).await.is(201);
+    let written = world.store.calls(postrider_actors::testing::memory::Call::Registry);
+    for _ in 0..300 {
+        for path in ["/v1/admin/mailboxes/ann@example.com", "/v1/admin/node", DEVICES] {
+            world.get(path, "").await.problem(401, "unauthenticated");
+            world.get(path, "prk_x").await.problem(401, "unauthenticated");
+        }
+    }
+    assert_eq!(world.audit().len(), 1, "the real line stands alone");
+    assert_eq!(world.store.calls(postrider_actors::testing::memory::Call::Registry), written, "the database was not even asked");
+}
+
+#[tokio::test]
+async fn changes_of_devices_with_a_key_leave_their_lines_with_them() {
+    let world = start(|_| {}).await;
+    let (manager, foreign) = (world.key("acme", Role::DeviceManager).await, world.key("other", Role::Admin).await);
+    world.put(PHONE, &manager, GOOD).await.is(201);
+    world.put(PHONE, &manager, GOOD).await.is(200);
+    world.send(Method::PATCH, PHONE, &manager, Some(r#"{"pushDowngradeCutoffSec":1}"#)).await.is(204);
+    world.send(Method::POST, &format!("{PHONE}/activity"), &manager, None).await.is(204);
+    world.get(DEVICES, &manager).await.is(200);
+    world.put("/v1/mailboxes/mallory@other.example/devices/theirs", &foreign, GOOD).await.is(201);
+    world.put("/v1/mailboxes/bob@example.com/devices/phone-2", &manager, GOOD).await.is(201);
+    world.send(Method::DELETE, "/v1/mailboxes/bob@example.com/devices/phone-2", &manager, None).await.is(204);
+    world.send(Method::DELETE, "/v1/mailboxes/bob@example.com/devices/phone-2", &manager, None).await.is(404);
+    let lines: Vec<_> =
+        world.audit().into_iter().map(|line| (line.what.split(' ').next().unwrap().to_owned(), line.status, line.tenant)).collect();
+    let acme = |what: &str, status| (what.to_owned(), status, TenantId("acme".into()));
+    let expected = [
+        acme("PUT", 201),
+        acme("PUT", 200),
+        acme("PATCH", 204),
+        acme("POST", 204),
+        ("PUT".to_owned(), 201, TenantId("other".into())),
+        acme("PUT", 201),
+        acme("token", 200),
+        acme("DELETE", 204),
+    ];
+    assert_eq!(lines, expected, "another company's registration moved nothing, and a move inside is told");
+
+    let admin = world.key("acme", Role::Admin).await;
+    let page = world.get("/v1/admin/audit?limit=3&what=P", &admin).await.is(200).json();
+    let statuses = |page: &Value| page["lines"].as_array().unwrap().iter().map(|line| line["status"].as_u64().unwrap()).collect::<Vec<_>>();
+    assert_eq!(statuses(&page), [201, 204, 204], "newest first, and of the own company only");
+    let next = format!("/v1/admin/audit?limit=3&what=P&before={}", page["before"]);
+    assert_eq!(statuses(&world.get(&next, &admin).await.is(200).json()), [200, 201]);
+    for wrong in ["limit=0", "before=0", "since=yesterday", "who=", "other=1", "limit=1&limit=1", "what=%00"] {
+        world.get(&format!("/v1/admin/audit?{wrong}"), &admin).await.problem(400, "invalid");
+    }
+    world.get("/v1/admin/audit", &manager).await.problem(403, "forbidden");
+}
+
+#[tokio::test]
+async fn a_challenge_tells_what_is_wrong_with_a_token_only_if_one_was_sent() {
+    let world = start(|_| {}).await;
+    let manager = world.key("acme", Role::DeviceManager).await;
+    let challenge = async |credentials: &str| {
+        let mut request = world.client.get(format!("{}/v1/admin/node", world.base));
+        if !credentials.is_empty() {
+            request = request.header("authorization", credentials);
+        }
+        let answer = request.send().await.unwrap();
+        answer.headers().get("www-authenticate").map(|value| value.to_str().unwrap().to_owned())
+    };
+    for (credentials, wanted) in [
+        ("".to_owned(), "Bearer"),
+        ("Basic dTpw".to_owned(), "Bearer"),
+        ("Bearer prk_x".to_owned(), "Bearer error=\"invalid_token\""),
+        (format!("Bearer {manager}"), "Bearer error=\"insufficient_scope\""),
+    ] {
+        assert_eq!(challenge(&credentials).await.as_deref(), Some(wanted), "{credentials}");
+    }
 }

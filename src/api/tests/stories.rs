@@ -181,7 +181,7 @@ async fn every_described_route_is_served_and_nothing_else_is() {
             seen += usize::from(served);
         }
     }
-    assert_eq!(seen, 17);
+    assert_eq!(seen, 18);
     for path in ["/", "/v1", "/v1/mailboxes", "/v1/mailboxes/a@example.com", "/v2/x", "/..%2f", "/%ff"] {
         world.get(path, &admin).await.problem(404, "not-found");
     }
