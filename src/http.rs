@@ -3,10 +3,12 @@
 //! An edge that asks many servers a little makes a [`client`]; one that asks few servers much has [`http1`] or [`lanes`].
 
 mod answer;
+pub mod cause;
 pub mod code;
 mod connection;
 pub mod http1;
 pub mod lanes;
+pub mod names;
 pub mod room;
 mod roots;
 
@@ -14,9 +16,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect;
 
-pub use answer::{BodyError, body, explain, retry_after};
+pub use answer::{BodyError, body, cause, explain, retry_after};
+pub use cause::Cause;
+use names::{Names, TimedNames};
 pub use roots::TrustRoots;
 
 /// What we call ourselves towards servers.
@@ -90,6 +94,8 @@ pub struct ClientOptions {
     pub pool_idle_timeout: Duration,
     /// Ask for compressed answers. The bound on an answer is on what comes out. Default no.
     pub compressed: bool,
+    /// Who is asked for the addresses of servers. Default the system.
+    pub names: Names,
     /// Refuse plain `http://` addresses. Default yes; a test may say no.
     pub https_only: bool,
 }
@@ -108,6 +114,7 @@ impl ClientOptions {
             pool_max_idle: 32,
             pool_idle_timeout: Duration::from_secs(90),
             compressed: false,
+            names: Names::default(),
             https_only: true,
         }
     }
@@ -124,6 +131,7 @@ pub fn client(options: &ClientOptions) -> Result<reqwest::Client, HttpError> {
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .no_proxy()
+        .dns_resolver(Arc::new(options.names.within(options.connect_timeout)))
         .https_only(options.https_only)
         .tcp_nodelay(true)
         .tcp_keepalive(options.keep_alive)
@@ -139,9 +147,12 @@ pub fn client(options: &ClientOptions) -> Result<reqwest::Client, HttpError> {
     Ok(client)
 }
 
+/// Opens TCP connections to servers whose names we look up ourselves.
+type HttpConnector = connect::HttpConnector<TimedNames>;
+
 /// How TCP connections are opened under TLS: addresses of both families, no Nagle delay, kept alive.
 fn tcp(options: &ClientOptions) -> HttpConnector {
-    let mut tcp = HttpConnector::new();
+    let mut tcp = HttpConnector::new_with_resolver(options.names.within(options.connect_timeout));
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_keepalive(Some(options.keep_alive));

@@ -13,7 +13,7 @@ use super::last_ways::LastWays;
 use super::{Tenant, pox, soap};
 use crate::config::autodiscover::Autodiscover;
 use crate::exchange::{AuthError, Endpoint, LocateError, TraceStep};
-use crate::http::{body, explain};
+use crate::http::{Cause, body, cause, explain};
 
 /// What looking needs.
 pub struct Means<'a> {
@@ -220,7 +220,7 @@ impl<'a> Lookup<'a> {
             let authorization = auth.authorization().await.map_err(Failure::auth)?;
             let post = self.means.http.post(candidate.url.clone()).header(CONTENT_TYPE, content_type);
             let sent = post.header(AUTHORIZATION, authorization.clone()).body(request.clone()).send().await;
-            let response = sent.map_err(|error| Failure::unavailable("Transport", explain(&error)))?;
+            let response = sent.map_err(|error| Failure::transport(&cause(&error)))?;
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED && !std::mem::replace(&mut renewed, true) && auth.refused(&authorization) {
                 continue;
@@ -293,6 +293,10 @@ struct Failure {
 impl Failure {
     fn unavailable(code: &str, outcome: String) -> Self {
         Self { error: LocateError::Unavailable { code: code.to_owned() }, outcome }
+    }
+
+    fn transport(cause: &Cause) -> Self {
+        Self::unavailable(&cause.code, cause.to_string())
     }
 
     fn auth(error: AuthError) -> Self {

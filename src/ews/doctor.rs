@@ -118,7 +118,7 @@ impl EwsMailSource {
         let read = async {
             while let Some(chunk) = response.chunk().await? {
                 splitter.push(&chunk);
-                if let Some(envelope) = splitter.next_envelope().map_err(|error| EwsError::Transport(error.to_string()))? {
+                if let Some(envelope) = splitter.next_envelope().map_err(|error| EwsError::Transport(error.to_string().into()))? {
                     return stream::read(&envelope)?.fault.map_or(Ok(()), |fault| Err(EwsError::Fault(fault)));
                 }
             }

@@ -7,8 +7,8 @@ use postrider_actors::ports::mail_source::SourceError;
 use super::response_code::Action;
 use super::soap::{AnswerError, Fault};
 use crate::exchange::{AuthError, LocateError};
-use crate::http::BodyError;
 use crate::http::http1::Http1Error;
+use crate::http::{BodyError, Cause};
 use crate::telemetry::metrics::Answer;
 
 /// Why a call to Exchange failed.
@@ -48,7 +48,7 @@ pub enum EwsError {
     Redirect(String),
     /// The connection failed; for people.
     #[error("{0}")]
-    Transport(String),
+    Transport(Cause),
     /// No answer within the deadline.
     #[error("no answer within the deadline")]
     Deadline,
@@ -79,7 +79,7 @@ impl From<Http1Error> for EwsError {
     fn from(error: Http1Error) -> Self {
         match error {
             Http1Error::Silent => Self::Deadline,
-            Http1Error::Broken(text) => Self::Transport(text),
+            Http1Error::Broken(cause) => Self::Transport(cause),
         }
     }
 }
@@ -88,7 +88,7 @@ impl From<BodyError> for EwsError {
     fn from(error: BodyError) -> Self {
         match error {
             BodyError::TooLong(limit) => Self::TooLong(limit),
-            BodyError::Broken(text) => Self::Transport(text),
+            BodyError::Broken(cause) => Self::Transport(cause),
         }
     }
 }
@@ -106,7 +106,7 @@ impl EwsError {
             Self::Forbidden(reason) => (*reason).into(),
             Self::Status(status) => format!("HTTP {status}"),
             Self::Redirect(_) => "Redirect".into(),
-            Self::Transport(_) => "Transport".into(),
+            Self::Transport(cause) => cause.code.to_string(),
             Self::Deadline => "Deadline".into(),
             Self::Answer(_) => "MalformedAnswer".into(),
             Self::TooLong(_) => "AnswerTooLong".into(),

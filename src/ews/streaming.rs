@@ -160,7 +160,7 @@ impl GroupStream {
                 let envelope = match splitter.next_envelope() {
                     Ok(Some(envelope)) => envelope,
                     Ok(None) => break,
-                    Err(error) => return Ended::Failed(EwsError::Transport(error.to_string())),
+                    Err(error) => return Ended::Failed(EwsError::Transport(error.to_string().into())),
                 };
                 silent_at = Instant::now() + settings.stream_silence;
                 let said = match stream::read(&envelope) {

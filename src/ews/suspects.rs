@@ -80,7 +80,7 @@ async fn first_envelope(watching: &Watching, snapshot: &Snapshot, some: &[Arc<st
         let chunk = response.chunk().await?;
         let Some(chunk) = chunk else { return Err(EwsError::Transport("the stream ended before its first envelope".into())) };
         splitter.push(&chunk);
-        if let Some(envelope) = splitter.next_envelope().map_err(|error| EwsError::Transport(error.to_string()))? {
+        if let Some(envelope) = splitter.next_envelope().map_err(|error| EwsError::Transport(error.to_string().into()))? {
             return Ok(stream::read(&envelope)?);
         }
     }

@@ -7,6 +7,8 @@ use bytes::{Bytes, BytesMut};
 use flate2::bufread::MultiGzDecoder;
 use postrider_actors::time::Timestamp;
 
+use super::Cause;
+
 /// Why an answer could not be read whole.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
@@ -15,7 +17,7 @@ pub enum BodyError {
     TooLong(usize),
     /// The connection broke or fell silent while it was read; the causes as [`explain`] gives them.
     #[error("the answer broke off: {0}")]
-    Broken(String),
+    Broken(Cause),
 }
 
 /// Reads an answer of at most `max_bytes`, counted after decompression.
@@ -24,7 +26,7 @@ pub enum BodyError {
 /// [`BodyError`]; nothing beyond the bound is kept.
 pub async fn body(mut response: reqwest::Response, max_bytes: usize) -> Result<Bytes, BodyError> {
     let mut whole = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| BodyError::Broken(explain(&error)))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| BodyError::Broken(cause(&error)))? {
         if whole.len() + chunk.len() > max_bytes {
             return Err(BodyError::TooLong(max_bytes));
         }
@@ -38,13 +40,19 @@ pub(super) fn unpacked(packed: &[u8], max_bytes: usize) -> Result<Bytes, BodyErr
     let mut whole = Vec::new();
     // One more shows that there is more.
     let mut unpacking = MultiGzDecoder::new(packed).take(max_bytes as u64 + 1);
-    unpacking.read_to_end(&mut whole).map_err(|error| BodyError::Broken(format!("what is packed cannot be read ({error})")))?;
+    unpacking.read_to_end(&mut whole).map_err(|error| BodyError::Broken(Cause::of("what is packed cannot be read", &error)))?;
     if whole.len() > max_bytes { Err(BodyError::TooLong(max_bytes)) } else { Ok(whole.into()) }
 }
 
 /// Says why a call failed, cause by cause, for people: without its address, which may hold a device token or a key.
 #[must_use]
 pub fn explain(error: &reqwest::Error) -> String {
+    cause(error).to_string()
+}
+
+/// Why a call failed, with its code.
+#[must_use]
+pub fn cause(error: &reqwest::Error) -> Cause {
     let kind = if error.is_connect() {
         "no connection"
     } else if error.is_timeout() {
@@ -54,7 +62,9 @@ pub fn explain(error: &reqwest::Error) -> String {
     } else {
         "the exchange broke"
     };
-    with_causes(kind.to_owned(), error)
+    let cause = Cause::of(kind, error);
+    // The deadline of the call itself has no layer below it.
+    if error.is_timeout() && !error.is_connect() { Cause::named("Deadline", cause.to_string()) } else { cause }
 }
 
 /// A text and the causes of an error behind it.

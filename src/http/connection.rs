@@ -10,7 +10,6 @@ use h2::client::{Connection as Driver, SendRequest};
 use h2::{Ping, PingPong, RecvStream};
 use http::uri::{Authority, Scheme};
 use http::{Request, Uri};
-use hyper_util::client::legacy::connect::HttpConnector;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
@@ -18,9 +17,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower::Service as _;
 
-use super::ClientOptions;
 use super::answer::with_causes;
 use super::lanes::{Answer, Call};
+use super::{ClientOptions, HttpConnector};
 
 /// Longest answer that is read: answers of push providers are some hundred bytes.
 const MAX_ANSWER_BYTES: usize = 4096;

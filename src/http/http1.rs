@@ -15,13 +15,12 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{DefaultServerNameResolver, HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tower::{BoxError, Service};
 
-use super::ClientOptions;
-use super::answer::{BodyError, unpacked, with_causes};
+use super::answer::{BodyError, unpacked};
+use super::{Cause, ClientOptions, HttpConnector};
 
 /// Why a request has no answer, or not all of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,13 +30,13 @@ pub enum Http1Error {
     Silent,
     /// It could not be opened, or broke; the causes, for people: without the address.
     #[error("{0}")]
-    Broken(String),
+    Broken(Cause),
 }
 
 impl From<legacy::Error> for Http1Error {
     fn from(error: legacy::Error) -> Self {
         match error.is_connect() {
-            true => Self::Broken(with_causes("no connection".into(), &error)),
+            true => Self::Broken(Cause::of("no connection", &error)),
             false => Self::of_exchange("the exchange broke".into(), &error),
         }
     }
@@ -53,7 +52,7 @@ impl Http1Error {
     fn of_exchange(text: String, error: &(dyn Error + 'static)) -> Self {
         let mut causes = std::iter::successors(Some(error), |error| (*error).source());
         let is_timeout = |error: &std::io::Error| error.kind() == std::io::ErrorKind::TimedOut;
-        if causes.any(|cause| cause.downcast_ref().is_some_and(is_timeout)) { Self::Silent } else { Self::Broken(with_causes(text, error)) }
+        if causes.any(|cause| cause.downcast_ref().is_some_and(is_timeout)) { Self::Silent } else { Self::Broken(Cause::of(text, error)) }
     }
 }
 
@@ -141,7 +140,7 @@ impl Reply {
         let (head, body) = self.0.into_parts();
         let body = Limited::new(body, max_bytes).collect().await.map_err(|error| match error.is::<LengthLimitError>() {
             true => BodyError::TooLong(max_bytes),
-            false => BodyError::Broken(with_causes(error.to_string(), &*error)),
+            false => BodyError::Broken(Cause::of(error.to_string(), &*error)),
         })?;
         let body = body.to_bytes();
         let encoding = head.headers.get(CONTENT_ENCODING).map_or(&b""[..], HeaderValue::as_bytes);
@@ -161,7 +160,7 @@ struct Way {
 /// The deadline of a connection is over.
 #[derive(Debug, thiserror::Error)]
 #[error("not in time")]
-struct Late;
+pub(super) struct Late;
 
 impl Connector {
     fn new(options: &ClientOptions) -> Self {

@@ -3,3 +3,4 @@
 pub mod catalog;
 pub mod labels;
 pub mod metrics;
+pub mod repeats;

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::config::secret::Secret;
 use crate::exchange::{AuthError, Authenticator};
-use crate::http::{body, explain};
+use crate::http::{Cause, body, cause};
 use crate::telemetry::metrics;
 
 /// Longest answer of a token endpoint that is read.
@@ -120,8 +120,10 @@ impl ClientCredentials {
         let unavailable = |code: &str| AuthError::Unavailable { code: code.to_owned() };
         let answer = tokio::time::timeout(DEADLINE, asked).await.map_err(|_| unavailable("TokenDeadline"))?;
         let answer = answer.map_err(|error| match error {
-            RequestTokenError::ServerResponse(refusal) => AuthError::Refused { code: refusal.error().to_string() },
-            RequestTokenError::Request(_) => unavailable("TokenTransport"),
+            RequestTokenError::ServerResponse(refusal) => AuthError::Refused {
+                code: refusal_code(&refusal.error().to_string(), refusal.error_description().map_or("", String::as_str)),
+            },
+            RequestTokenError::Request(cause) => AuthError::Unavailable { code: cause.0.code.to_string() },
             RequestTokenError::Parse(..) | RequestTokenError::Other(_) => unavailable("TokenMalformed"),
         })?;
         let life = answer.expires_in().unwrap_or(DEFAULT_LIFE);
@@ -171,6 +173,17 @@ impl Authenticator for ClientCredentials {
     }
 }
 
+/// The error code, with the provider's own number behind it where its description begins with one: `invalid_client AADSTS7000215`.
+/// Nothing else of the description is kept, which may hold anything.
+fn refusal_code(error: &str, description: &str) -> String {
+    let error = crate::http::code::code(400, error);
+    let number = description.split(|c: char| !c.is_ascii_alphanumeric()).find(|word| {
+        let digits = word.strip_prefix("AADSTS").unwrap_or_default();
+        (4..=9).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit())
+    });
+    number.map_or_else(|| error.to_string(), |number| format!("{error} {number}"))
+}
+
 /// Carries token requests over our own client. Its errors are text for people, without the address.
 struct Carrier(reqwest::Client);
 
@@ -180,16 +193,17 @@ impl<'c> AsyncHttpClient<'c> for Carrier {
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
-            let request = reqwest::Request::try_from(request).map_err(|error| TransportError(explain(&error)))?;
-            let response = self.0.execute(request).await.map_err(|error| TransportError(explain(&error)))?;
+            let request = reqwest::Request::try_from(request).map_err(|error| TransportError(cause(&error)))?;
+            let response = self.0.execute(request).await.map_err(|error| TransportError(cause(&error)))?;
             let (status, headers) = (response.status(), response.headers().clone());
             if status == http::StatusCode::TOO_MANY_REQUESTS {
                 metrics::throttled(metrics::Peer::Identity, 1);
             }
             if status.is_server_error() || status == http::StatusCode::TOO_MANY_REQUESTS {
-                return Err(TransportError(format!("HTTP {}", status.as_u16())));
+                return Err(TransportError(Cause::named(&format!("HTTP {}", status.as_u16()), format!("HTTP {}", status.as_u16()))));
             }
-            let body = body(response, MAX_ANSWER_BYTES).await.map_err(|error| TransportError(error.to_string()))?;
+            let body =
+                body(response, MAX_ANSWER_BYTES).await.map_err(|error| TransportError(Cause::named("BrokenAnswer", error.to_string())))?;
             let mut answer = HttpResponse::new(body.to_vec());
             *answer.status_mut() = status;
             *answer.headers_mut() = headers;
@@ -201,4 +215,4 @@ impl<'c> AsyncHttpClient<'c> for Carrier {
 /// The token endpoint was not reached.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct TransportError(String);
+struct TransportError(Cause);

@@ -50,10 +50,10 @@ async fn many_who_need_a_token_at_once_share_one_and_a_refused_one_is_replaced()
 #[tokio::test]
 async fn a_wrong_secret_is_refused_and_a_provider_in_trouble_is_not_asked_again_at_once() {
     let (_server, _, way_in) = provider("wrong").await;
-    assert_eq!(way_in.authorization().await, Err(AuthError::Refused { code: "invalid_client".into() }));
+    assert_eq!(way_in.authorization().await, Err(AuthError::Refused { code: "invalid_client AADSTS7000215".into() }));
     let (server, _, way_in) = provider("right").await;
     server.fail_next([503]);
-    let trouble = Err(AuthError::Unavailable { code: "TokenTransport".into() });
+    let trouble = Err(AuthError::Unavailable { code: "HTTP 503".into() });
     assert_eq!(way_in.authorization().await, trouble);
     assert_eq!(way_in.authorization().await, trouble, "believed for a moment");
     assert_eq!(server.tokens_issued(), 0);
