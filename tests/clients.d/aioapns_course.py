@@ -21,7 +21,7 @@ def client(sandbox, **change):
     async def make():
         context = ssl.create_default_context(cafile=os.path.join(DEV, "ca.pem"))
         context.set_alpn_protocols(["h2"])
-        key = dict(key=os.path.join(DEV, "apns.p8"), key_id=SIMULATORS["apns"]["kid"], team_id=SIMULATORS["apns"]["team"])
+        key = dict(key=secret("apns.p8"), key_id=SIMULATORS["apns"]["kid"], team_id=SIMULATORS["apns"]["team"])
         return APNs(topic=TOPIC, use_sandbox=sandbox, ssl_context=context, **{**key, **change})
 
     return loop.run_until_complete(make())

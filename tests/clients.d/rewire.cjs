@@ -9,6 +9,7 @@ const PORTS = {
   'api.push.apple.com': 9445,
   'api.sandbox.push.apple.com': 9448,
   'fcm.googleapis.com': 9446,
+  'oauth2.googleapis.com': 9446,
 };
 const LOCAL = new Set(['localhost', '127.0.0.1', '::1']);
 

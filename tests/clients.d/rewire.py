@@ -10,6 +10,7 @@ PORTS = {
     "api.push.apple.com": 9445,
     "api.development.push.apple.com": 9448,
     "fcm.googleapis.com": 9446,
+    "oauth2.googleapis.com": 9446,
 }
 LOCAL = {"localhost", "127.0.0.1"}
 

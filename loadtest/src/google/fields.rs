@@ -22,6 +22,8 @@ pub(super) struct Request {
 #[serde(deny_unknown_fields)]
 pub(super) struct Message {
     pub(super) token: Option<String>,
+    /// The later name of `token`, which Google's SDKs announce.
+    pub(super) fid: Option<String>,
     pub(super) topic: Option<String>,
     pub(super) condition: Option<String>,
     pub(super) name: Option<String>,

@@ -68,11 +68,11 @@ fn wrong(field: &str, rule: &'static str) -> Refusal {
 impl Message {
     /// The device, if the message is for one. "Target to send a message to": exactly one of the kinds.
     fn token(&self) -> Result<Option<&str>, Refusal> {
-        let target = [&self.token, &self.topic, &self.condition];
+        let target = [&self.token, &self.fid, &self.topic, &self.condition];
         if target.into_iter().flatten().count() != 1 {
             return Err(Refusal::fcm(Code::InvalidArgument).blame("no-recipient", "none, or more than one"));
         }
-        let Some(token) = self.token.as_deref() else {
+        let Some(token) = self.token.as_deref().or(self.fid.as_deref()) else {
             return Ok(None);
         };
         let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b':');
@@ -295,7 +295,8 @@ mod tests {
         };
         assert_eq!(reads(json!({"topic": "news"})).unwrap().token, None);
         assert_eq!(reads(json!({"condition": "'a' in topics"})).unwrap().token, None);
-        for target in [json!({}), json!({"token": "t", "topic": "news"})] {
+        assert_eq!(reads(json!({"fid": "t"})).unwrap().token.as_deref(), Some("t"));
+        for target in [json!({"token": "t", "fid": "t"}), json!({}), json!({"token": "t", "topic": "news"})] {
             assert_eq!(reads(target).unwrap_err().misuse.unwrap().0, "no-recipient");
         }
     }

@@ -5,6 +5,7 @@ mod fields;
 mod message;
 mod oauth;
 mod quota;
+mod scheme;
 mod send;
 mod server;
 

@@ -21,6 +21,8 @@ use crate::push_faults::Fault;
 use crate::socket::{Cut, Socket};
 
 use super::Service;
+
+use super::scheme::Lenient;
 use super::send::{Answer, Arrival};
 
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
@@ -56,7 +58,7 @@ async fn serve(service: Arc<Service>, acceptor: TlsAcceptor, tcp: TcpStream, can
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new());
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1_000);
-    let connection = builder.serve_connection(TokioIo::new(tls), handler);
+    let connection = builder.serve_connection(TokioIo::new(Lenient::new(tls)), handler);
     tokio::pin!(connection);
     tokio::select! {
         // How it ends is the client's business; the books are kept by the handlers.

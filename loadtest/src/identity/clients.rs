@@ -13,7 +13,7 @@ use super::tokens::Refused;
 /// "client_assertion_type" of a JWT (RFC 7523, section 2.2).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// Clocks differ.
-const LEEWAY_S: i64 = 300;
+const LEEWAY_S: f64 = 300.0;
 
 /// A certificate that an application may sign assertions with.
 #[derive(Clone)]
@@ -48,8 +48,9 @@ struct Claims {
     iss: String,
     sub: String,
     aud: String,
-    exp: i64,
-    nbf: Option<i64>,
+    /// Seconds, not always whole ones (RFC 7519, section 2, NumericDate).
+    exp: f64,
+    nbf: Option<f64>,
     jti: Option<String>,
 }
 
@@ -131,7 +132,7 @@ fn check_assertion(options: &IdentityOptions, id: &str, assertion: &str, audienc
     if !audiences.contains(&claims.aud) {
         return Err(Refused::new(401, "invalid_client", 700_023, "Client assertion audience claim does not match Realm issuer.").misuse());
     }
-    let now = Timestamp::now().as_second();
+    let now = Timestamp::now().as_second() as f64;
     if claims.exp + LEEWAY_S < now || claims.nbf.is_some_and(|nbf| nbf > now + LEEWAY_S) {
         return Err(Refused::new(401, "invalid_client", 700_024, "Client assertion is not within its valid time range."));
     }

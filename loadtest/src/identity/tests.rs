@@ -209,7 +209,7 @@ async fn an_assertion_counts_when_a_known_certificate_signed_it_for_this_endpoin
         Some(base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(hash))
     };
     let (sha1, sha256) = (&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, &aws_lc_rs::digest::SHA256);
-    let good = || json!({"aud": url, "iss": "app", "sub": "app", "jti": "1", "nbf": now, "exp": now + 300});
+    let good = || json!({"aud": url, "iss": "app", "sub": "app", "jti": "1", "nbf": now as f64 + 0.25, "exp": now as f64 + 300.5});
     let with = |name: &str, value: Value| {
         let mut claims = good();
         claims[name] = value;
