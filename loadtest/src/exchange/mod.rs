@@ -19,7 +19,7 @@ mod vocabulary;
 
 pub use autodiscover::Redirect;
 pub use coverage::CoverageReport;
-pub use faults::{ErrorStatus, ExchangeFaults, NamedIds, RequestFault, StreamFault, StreamPlan};
+pub use faults::{EndlessSync, ErrorStatus, ExchangeFaults, NamedIds, RequestFault, Spoilt, StreamFault, StreamPlan};
 pub use options::{ExchangeOptions, Group, Limits, Timings};
 pub use request::OperationName;
 pub use server::Server;

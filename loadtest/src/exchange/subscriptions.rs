@@ -31,6 +31,8 @@ struct State {
     /// The queue overflowed, and the client has not been told yet.
     missed: bool,
     moved: bool,
+    /// Its client ended it, and the stream that carries it has not said so yet.
+    unsubscribed: bool,
     opener: Weak<Opener>,
     /// Whether it is on the account of its mailbox: a stream holds it and it lives.
     counted: bool,
@@ -48,6 +50,8 @@ pub(super) enum Polled {
     Missed,
     /// The mailbox moved; the subscription is dead.
     Moved,
+    /// Its client ended it.
+    Unsubscribed,
 }
 
 impl Subscription {
@@ -56,6 +60,9 @@ impl Subscription {
         let mut state = self.lock();
         state.touched = Instant::now();
         state.announced = false;
+        if state.unsubscribed {
+            return Polled::Unsubscribed;
+        }
         if state.moved {
             return Polled::Moved;
         }
@@ -72,6 +79,14 @@ impl Subscription {
         let mut state = self.lock();
         state.queue.clear();
         state.missed = true;
+        self.announce(&mut state);
+    }
+
+    /// Its client ended it.
+    pub(super) fn unsubscribed(&self) {
+        let mut state = self.lock();
+        state.unsubscribed = true;
+        state.queue.clear();
         self.announce(&mut state);
     }
 
@@ -249,6 +264,7 @@ impl Subscriptions {
                 queue: VecDeque::new(),
                 missed: false,
                 moved: false,
+                unsubscribed: false,
                 opener: Weak::new(),
                 counted: false,
                 ended: false,

@@ -4,5 +4,6 @@ mod autodiscover;
 mod client;
 mod faults;
 mod foreign;
+mod lasting;
 mod operations;
 mod refusals;

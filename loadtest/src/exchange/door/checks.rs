@@ -190,6 +190,11 @@ impl Door {
             _ => {}
         }
         let gzip = flavour.gzip && self.accepts_gzip;
+        if let Ok(Answer::Document(xml, _)) = &answer
+            && let Some(spoilt) = self.shared.options.faults.spoils(name, xml)
+        {
+            return Ok(dress::faulty(&spoilt, name));
+        }
         Ok(match answer {
             Ok(Answer::Document(xml, cookie)) => dress::document(&xml, cookie.as_deref(), gzip),
             Ok(Answer::Stream(body)) => dress::stream(body, slots),

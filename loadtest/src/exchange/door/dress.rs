@@ -128,6 +128,12 @@ pub(super) fn faulty(fault: &RequestFault, name: OperationName) -> Response<Body
             response
         }
         RequestFault::WrongAnswer => document(&answer_to_another(name), None, false),
+        RequestFault::Garbage => document("<s:Envelope><s:Body><m:</s:Envelope>", None, false),
+        RequestFault::Long(bytes) => {
+            let words = "word ".repeat(bytes / 5);
+            document(&reply::response(name, &format!("<m:MessageText>{words}</m:MessageText>")), None, false)
+        }
+        RequestFault::Elements(count) => document(&reply::response(name, &"<a/>".repeat(*count)), None, false),
         RequestFault::Busy(_)
         | RequestFault::BusyInside(_)
         | RequestFault::LoseSubscription

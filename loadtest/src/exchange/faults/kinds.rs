@@ -47,6 +47,12 @@ pub enum RequestFault {
     Truncate,
     /// Answered correctly, after this long.
     Slow(Duration),
+    /// Status 200 and a document that is no XML.
+    Garbage,
+    /// Status 200 and a document of so many bytes, of which most are words.
+    Long(usize),
+    /// Status 200 and a document of so many empty elements.
+    Elements(usize),
 }
 
 impl RequestFault {
@@ -66,6 +72,9 @@ impl RequestFault {
             Self::WrongBackEnd => "wrong-back-end",
             Self::Truncate => "truncated",
             Self::Slow(_) => "slow",
+            Self::Garbage => "garbage",
+            Self::Long(_) => "long-answer",
+            Self::Elements(_) => "many-elements",
         }
     }
 }

@@ -1,10 +1,12 @@
 //! What goes wrong at the simulated server: by script for a test, by dice from one seed for a storm.
 
 mod kinds;
+mod lasting;
 mod storm;
 
 pub use kinds::{ErrorStatus, NamedIds, RequestFault, StreamFault, StreamPlan};
 pub(super) use kinds::{Flavour, HintFate};
+pub use lasting::{EndlessSync, Spoilt};
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +30,7 @@ struct State {
     blocked: HashMap<String, &'static str>,
     broken: HashMap<String, RequestFault>,
     counted: HashMap<&'static str, u64>,
+    lasting: lasting::Lasting,
 }
 
 /// A fault that waits for its occasion.

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::subscription::unusable;
 use super::{Answer, Call};
+use crate::exchange::faults::NamedIds;
 use crate::exchange::names::Failure;
 use crate::exchange::reply::{failure, stream_envelope};
 use crate::exchange::request::{GetStreamingEvents, OperationName};
@@ -41,6 +42,12 @@ pub(super) fn open(call: Call, ask: GetStreamingEvents) -> Result<Answer, Failur
         let _ = pieces.try_send(body::Piece::document(stream_envelope(&message)));
         return Ok(Answer::Stream(body));
     }
+    if let Some(named) = call.shared.options.faults.refuses_others()
+        && let Some(document) = refuse_others(&call, &subscriptions, named)
+    {
+        let _ = pieces.try_send(body::Piece::document(document));
+        return Ok(Answer::Stream(body));
+    }
     let opener = Arc::new(Opener::default());
     for subscription in &subscriptions {
         subscription.attach(&opener);
@@ -48,6 +55,25 @@ pub(super) fn open(call: Call, ask: GetStreamingEvents) -> Result<Answer, Failur
     let minutes = u32::try_from(ask.minutes).unwrap_or(30);
     spawn(call, subscriptions, opener, pieces, minutes);
     Ok(Answer::Stream(body))
+}
+
+/// The refusal of all subscriptions but those of the mailbox that is impersonated; they are dead from then on.
+fn refuse_others(call: &Call, subscriptions: &[Arc<Subscription>], named: NamedIds) -> Option<String> {
+    let others = subscriptions.iter().filter(|subscription| !Arc::ptr_eq(&subscription.mailbox, &call.mailbox));
+    let mut others: Vec<&str> = others.map(|subscription| subscription.id.as_str()).collect();
+    if others.is_empty() {
+        return None;
+    }
+    others.iter().for_each(|id| call.shared.subscriptions.remove(id));
+    match named {
+        NamedIds::One => others.truncate(1),
+        NamedIds::Strange => others = vec!["AAA-"],
+        NamedIds::Empty | NamedIds::Absent => others.clear(),
+        NamedIds::All => {}
+    }
+    let ids = (named != NamedIds::Absent).then_some(others.as_slice());
+    let rest = envelopes::error_rest(ids, Some("Closed"));
+    Some(stream_envelope(&failure(OperationName::GetStreamingEvents, &unusable(Unusable::Invalid), &rest)))
 }
 
 fn spawn(call: Call, subscriptions: Vec<Arc<Subscription>>, opener: Arc<Opener>, pieces: mpsc::Sender<body::Piece>, minutes: u32) {

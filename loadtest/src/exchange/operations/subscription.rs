@@ -51,8 +51,10 @@ pub(super) fn unsubscribe(call: &Call, id: &str) -> Result<String, Failure> {
     let lifetime = shared.options.timings.subscription_lifetime;
     let found = shared.subscriptions.find(id, &call.account, call.back_end, lifetime);
     match found {
-        Ok(_) => {
+        Ok(subscription) => {
             shared.subscriptions.remove(id);
+            // A stream that carries it is told so.
+            subscription.unsubscribed();
             Ok(response(name, &success(name, "")))
         }
         Err(why) => Err(unusable(why)),

@@ -124,7 +124,11 @@ impl Run {
                         }
                     }
                     Polled::Missed => self.report_missed(&id).await?,
-                    Polled::Moved => self.report_moved(&id).await?,
+                    Polled::Moved => self.report_dead(&id, unusable(Unusable::Moved)).await?,
+                    Polled::Unsubscribed => {
+                        let text = "The subscription was ended by an Unsubscribe request.";
+                        self.report_dead(&id, Failure::message("ErrorSubscriptionUnsubscribed", text)).await?;
+                    }
                 }
             }
             if told == 0 {
@@ -153,12 +157,11 @@ impl Run {
     }
 
     /// A dead subscription leaves the stream; the stream ends with the last.
-    async fn report_moved(&mut self, id: &str) -> Step {
+    async fn report_dead(&mut self, id: &str, failed: Failure) -> Step {
         self.call.shared.subscriptions.remove(id);
         self.subscriptions.retain(|subscription| subscription.id != id);
         let is_last = self.subscriptions.is_empty();
         let status = is_last.then_some("Closed");
-        let failed = unusable(Unusable::Moved);
         self.send(envelopes::error(&failed, Some(&[id]), status), Vec::new()).await?;
         if is_last { Err(Over) } else { Ok(()) }
     }
