@@ -8,6 +8,8 @@ use crate::telemetry::metrics::StreamEnd;
 pub enum Ended {
     /// It ended in order, or for reasons that opening it again mends: that is done at once.
     Reopen(StreamEnd),
+    /// Some of what it was opened with is gone: opened again at once with the others, whose trouble it is not.
+    Fewer,
     /// Subscriptions are gone that the server does not name.
     Suspects {
         /// Whether the mailboxes may live elsewhere.
@@ -25,7 +27,7 @@ impl Ended {
             Self::Reopen(StreamEnd::Closed) => Some("StreamClosed".into()),
             Self::Reopen(StreamEnd::Silent) => Some("StreamSilent".into()),
             Self::Reopen(StreamEnd::Broken) => Some("StreamBroken".into()),
-            Self::Reopen(StreamEnd::Refused | StreamEnd::Regrouped) | Self::Suspects { .. } => None,
+            Self::Reopen(StreamEnd::Refused | StreamEnd::Regrouped) | Self::Fewer | Self::Suspects { .. } => None,
             Self::Failed(error) => Some(error.code()),
         }
     }
@@ -35,7 +37,7 @@ impl Ended {
     pub fn why(&self) -> Option<StreamEnd> {
         match self {
             Self::Reopen(why) => Some(*why),
-            Self::Suspects { .. } => Some(StreamEnd::Refused),
+            Self::Fewer | Self::Suspects { .. } => Some(StreamEnd::Refused),
             Self::Failed(EwsError::Silence(_) | EwsError::NoTurn) => None,
             Self::Failed(EwsError::Deadline) => Some(StreamEnd::Silent),
             Self::Failed(EwsError::Transport(_) | EwsError::Answer(_) | EwsError::TooLong(_)) => Some(StreamEnd::Broken),

@@ -205,6 +205,7 @@ fn from_fault(fault: &Fault) -> SourceError {
         Action::Proceed
         | Action::FewerConnections
         | Action::Resubscribe
+        | Action::Unsubscribed
         | Action::CatchUp
         | Action::StreamTakenOver
         | Action::RetryLater

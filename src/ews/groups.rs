@@ -1,18 +1,23 @@
 //! Which mailboxes share a streaming connection: groups of up to 200 by tenant and endpoint, each with an anchor and an affinity cookie.
 
 mod shadow;
+mod standing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use postrider_actors::ids::{MailboxId, Smtp, TenantId};
 use postrider_actors::ports::mail_source::{MailboxRef, SubscriptionRecord};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::client::Affinity;
 use crate::exchange::Endpoint;
 
 pub use shadow::Shadow;
+pub use standing::Lost;
+use standing::{Loss, Standing};
 
 /// A group's number; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +79,8 @@ pub struct Snapshot {
     pub affinity: Affinity,
     /// The mailbox to impersonate: the connection is charged to it.
     pub act_for: Arc<Smtp>,
+    /// Whether no other can join.
+    pub full: bool,
 }
 
 #[derive(Debug)]
@@ -84,6 +91,8 @@ struct Member {
     subscription: Option<Arc<str>>,
     /// The group's stream carries it and spoke.
     speaks: bool,
+    /// Since when it did for the first time.
+    heard: Option<Instant>,
     /// Made ahead of a move: nobody has taken it over yet.
     shadow: Option<SubscriptionRecord>,
 }
@@ -101,6 +110,8 @@ enum Founding {
 #[derive(Debug)]
 struct Group {
     key: Arc<GroupKey>,
+    /// Its only member spoils the streams of others.
+    alone: bool,
     /// Ordered by address: the first is the anchor.
     members: BTreeSet<(Arc<Smtp>, MailboxId)>,
     subscriptions: HashMap<Arc<str>, MailboxId>,
@@ -123,20 +134,23 @@ pub struct Groups {
     members: HashMap<MailboxId, Member>,
     counter: u64,
     size: usize,
+    standing: Standing,
 }
 
 impl Groups {
     /// Makes groups of at most `size`.
     #[must_use]
     pub fn new(size: usize) -> Self {
-        Self { groups: BTreeMap::new(), by_key: HashMap::new(), members: HashMap::new(), counter: 0, size }
+        Self { groups: BTreeMap::new(), by_key: HashMap::new(), members: HashMap::new(), counter: 0, size, standing: Standing::default() }
     }
 
     /// Puts a mailbox into a group with room. Says the ticket, the former subscription of the mailbox, and, if the group is another one than ever, what wakes it.
     pub fn enter(&mut self, mailbox: &MailboxRef, endpoint: &Arc<Endpoint>) -> (Ticket, Option<Left>, Option<Arc<Notify>>) {
         let left = self.leave(mailbox.id);
         let key = GroupKey { tenant: mailbox.tenant.clone(), endpoint: Arc::clone(endpoint) };
-        let with_room = self.by_key.get(&key).into_iter().flatten().copied().find(|id| self.groups[id].members.len() < self.size);
+        let (alone, size) = (self.standing.alone(mailbox.id), self.standing.size(&key, self.size));
+        let has_room = |id: &GroupId| !alone && !self.groups[id].alone && self.groups[id].members.len() < size;
+        let with_room = self.by_key.get(&key).into_iter().flatten().copied().find(has_room);
         let number = self.count();
         let (group, fresh) = match with_room {
             Some(group) => (group, None),
@@ -146,10 +160,13 @@ impl Groups {
             }
         };
         if let Some(entered) = self.groups.get_mut(&group) {
+            entered.alone = alone;
             entered.members.insert((Arc::clone(&mailbox.smtp), mailbox.id));
         }
-        self.members
-            .insert(mailbox.id, Member { group, number, smtp: Arc::clone(&mailbox.smtp), subscription: None, speaks: false, shadow: None });
+        self.members.insert(
+            mailbox.id,
+            Member { group, number, smtp: Arc::clone(&mailbox.smtp), subscription: None, speaks: false, heard: None, shadow: None },
+        );
         (Ticket { mailbox: mailbox.id, group, number }, left, fresh)
     }
 
@@ -163,6 +180,7 @@ impl Groups {
         let changed = Arc::new(Notify::new());
         let group = Group {
             key: Arc::clone(&key),
+            alone: false,
             members: BTreeSet::new(),
             subscriptions: HashMap::new(),
             founding: Founding::Open,
@@ -244,6 +262,7 @@ impl Groups {
         group.release_founding(member.number);
         if let Some(subscription) = &member.subscription {
             group.subscriptions.remove(subscription);
+            self.standing.ended(Arc::clone(subscription));
         }
         let key = Arc::clone(&group.key);
         group.settled.notify_waiters();
@@ -266,14 +285,17 @@ impl Groups {
 
     /// What a stream of the group is opened with; `None` once the group is closed.
     #[must_use]
-    pub fn snapshot(&self, group: GroupId) -> Option<Snapshot> {
+    pub fn snapshot(&mut self, group: GroupId) -> Option<Snapshot> {
+        let key = Arc::clone(&self.groups.get(&group)?.key);
+        let size = self.standing.size(&key, self.size);
         let group = self.groups.get(&group)?;
         let affinity = group.affinity();
         let (act_for, _) =
             group.subscribed(&self.members).nth(group.passed_over % group.subscriptions.len().max(1)).or(group.members.first())?;
         let mut subscriptions: Vec<Arc<str>> = group.subscriptions.keys().cloned().collect();
         subscriptions.sort_unstable();
-        Some(Snapshot { key: Arc::clone(&group.key), subscriptions, affinity, act_for: Arc::clone(act_for) })
+        let full = group.alone || subscriptions.len() >= size;
+        Some(Snapshot { key, subscriptions, affinity, act_for: Arc::clone(act_for), full })
     }
 
     /// Whether subscriptions joined that are not among `known`, which is sorted.
@@ -308,9 +330,26 @@ impl Groups {
         subscriptions.iter().filter_map(|id| group.subscriptions.get(id).copied()).collect()
     }
 
+    /// Whether a subscription was a member's and is so no more.
+    #[must_use]
+    pub fn has_ended(&self, subscription: &str) -> bool {
+        self.standing.has_ended(subscription)
+    }
+
+    /// How long it is until another subscription may be made; `None` if it may be at once.
+    pub fn pause(&mut self, ticket: &Ticket) -> Option<Duration> {
+        let key = Arc::clone(&self.groups.get(&ticket.group)?.key);
+        self.standing.pause(&key)
+    }
+
     /// Subscriptions are gone at the server: their mailboxes leave. Says which mailboxes.
-    pub fn lose<'a>(&mut self, group: GroupId, subscriptions: impl IntoIterator<Item = &'a str>) -> Vec<MailboxRef> {
-        let lost: Vec<MailboxId> = subscriptions.into_iter().filter_map(|id| self.owner(group, id)).collect();
+    pub fn lose<'a>(&mut self, group: GroupId, subscriptions: impl IntoIterator<Item = &'a str>, how: Lost) -> Vec<MailboxRef> {
+        let lost: BTreeSet<MailboxId> = subscriptions.into_iter().filter_map(|id| self.owner(group, id)).collect();
+        let heard = |mailbox: &MailboxId| self.members.get(mailbox).and_then(|member| member.heard);
+        let losses: Vec<Loss> = lost.iter().map(|mailbox| Loss { mailbox: *mailbox, heard: heard(mailbox) }).collect();
+        if let Some(group) = self.groups.get(&group) {
+            self.standing.lost(&group.key, group.subscriptions.len(), &losses, how);
+        }
         let leave = |mailbox| {
             let left = self.leave(mailbox)?;
             Some(MailboxRef { id: mailbox, tenant: left.key.tenant.clone(), smtp: left.smtp })

@@ -99,10 +99,82 @@ fn lost_subscriptions_leave_and_the_others_stay() {
     let at = endpoint("a", "X");
     let group = join(&mut groups, 1, "ada@x", &at).group;
     join(&mut groups, 2, "bob@x", &at);
-    assert_eq!(groups.lose(group, ["sub-1", "unknown", "sub-1"]), [mailbox(1, "ada@x")]);
+    assert_eq!(groups.lose(group, ["sub-1", "unknown", "sub-1"], Lost::Refused), [mailbox(1, "ada@x")]);
     let snapshot = groups.snapshot(group).unwrap();
     assert_eq!(snapshot.subscriptions, ["sub-2".into()]);
     assert!(groups.has_joined(group, &[]) && !groups.has_joined(group, &snapshot.subscriptions));
-    assert_eq!(groups.lose(group, ["sub-2"]), [mailbox(2, "bob@x")]);
+    assert_eq!(groups.lose(group, ["sub-2"], Lost::Refused), [mailbox(2, "bob@x")]);
     assert!(groups.snapshot(group).is_none() && !groups.is_open(group));
+}
+
+/// A group whose subscriptions are lost; says how many share the next group.
+fn lose_all_but(groups: &mut Groups, at: &Arc<Endpoint>, total: i64, kept: i64, how: Lost) -> usize {
+    let mut group = None;
+    for id in 1..=total {
+        group = Some(join(groups, id, &format!("u{id}@x"), at).group);
+    }
+    let subscriptions: Vec<String> = (kept + 1..=total).map(|id| format!("sub-{id}")).collect();
+    groups.lose(group.unwrap(), subscriptions.iter().map(String::as_str), how);
+    (1..=total).for_each(|id| drop(groups.leave(MailboxId(id))));
+    let first = groups.enter(&mailbox(1, "u1@x"), at).0.group;
+    let shares = (2..=total).filter(|id| groups.enter(&mailbox(*id, &format!("u{id}@x")), at).0.group == first).count();
+    (1..=total).for_each(|id| drop(groups.leave(MailboxId(id))));
+    shares + 1
+}
+
+#[tokio::test(start_paused = true)]
+async fn groups_of_a_server_that_refuses_most_of_a_stream_twice_are_smaller_for_an_hour() {
+    let at = endpoint("a", "X");
+    for (kept, then) in [(1, 1), (4, 4), (0, 5)] {
+        let mut groups = Groups::new(200);
+        assert_eq!(lose_all_but(&mut groups, &at, 10, kept, Lost::Refused), 10, "once may be an accident");
+        assert_eq!(lose_all_but(&mut groups, &at, 10, kept, Lost::Refused), then);
+        tokio::time::advance(Duration::from_secs(3_601)).await;
+        assert_eq!(lose_all_but(&mut groups, &at, 10, kept, Lost::Refused), 10, "it is tried again");
+    }
+    let mut groups = Groups::new(200);
+    for _ in 0..5 {
+        assert_eq!(lose_all_but(&mut groups, &at, 10, 0, Lost::GivenUp), 10, "a server that is away is not helped by smaller groups");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mailbox_whose_subscription_ends_early_three_times_has_a_stream_of_its_own_for_an_hour() {
+    let (mut groups, at) = (Groups::new(200), endpoint("a", "X"));
+    let group = join(&mut groups, 1, "ada@x", &at).group;
+    join(&mut groups, 3, "eve@x", &at);
+    for _ in 0..3 {
+        let ticket = join(&mut groups, 2, "bob@x", &at);
+        assert_eq!(ticket.group, group);
+        groups.speaks(group, &["sub-2".into()], true);
+        groups.lose(group, ["sub-2"], Lost::Refused);
+    }
+    let own = join(&mut groups, 2, "bob@x", &at).group;
+    assert_ne!(own, group);
+    assert_ne!(join(&mut groups, 4, "zoe@x", &at).group, own, "nobody joins it");
+    assert!(groups.snapshot(own).unwrap().full);
+    groups.leave(MailboxId(2));
+    tokio::time::advance(Duration::from_secs(3_601)).await;
+    assert_eq!(join(&mut groups, 2, "bob@x", &at).group, group);
+    assert!(groups.has_ended("sub-2") && !groups.has_ended("sub-77"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_nothing_speaks_few_subscriptions_are_made() {
+    let (mut groups, at) = (Groups::new(200), endpoint("a", "X"));
+    let mut made = 0;
+    for _ in 0..60_000 {
+        tokio::time::advance(Duration::from_millis(1)).await;
+        let (ticket, _, _) = groups.enter(&mailbox(1, "ada@x"), &at);
+        if groups.pause(&ticket).is_none() {
+            made += 1;
+            groups.joined(&ticket, "sub".into(), None);
+            groups.lose(ticket.group, ["sub"], Lost::Refused);
+        }
+    }
+    assert!((30..=60).contains(&made), "{made} in a minute");
+    let (ticket, _, _) = groups.enter(&mailbox(1, "ada@x"), &at);
+    groups.joined(&ticket, "sub".into(), None);
+    groups.speaks(ticket.group, &["sub".into()], true);
+    assert!((0..100).all(|_| groups.pause(&ticket).is_none()), "one that speaks ends it");
 }

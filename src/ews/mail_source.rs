@@ -100,6 +100,9 @@ impl EwsMailSource {
         }
         let watch = self.enter(mailbox, &endpoint);
         let affinity = watch.turn(watching.client.settings().wait_deadline).await?;
+        if let Some(left) = watching.groups().pause(&watch.ticket) {
+            return Err(EwsError::Silence(left));
+        }
         let budget = watching.client.budget(&mailbox.tenant, &endpoint);
         let access = &watching.tenant(&mailbox.tenant)?.access;
         let target = Target { endpoint: &endpoint, budget: &budget, access, act_for: mailbox.smtp.as_str(), affinity: Some(&affinity) };

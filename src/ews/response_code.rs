@@ -13,6 +13,8 @@ pub enum Action {
     SubscriptionsFull,
     /// The subscription is gone; another one at the same server.
     Resubscribe,
+    /// The subscription was ended by a request to do so; that may have been ours.
+    Unsubscribed,
     /// The subscription is gone and the mailbox may live elsewhere: discover, then subscribe.
     ResubscribeElsewhere,
     /// Events were lost, the subscription lives: sync.
@@ -47,7 +49,7 @@ const TABLE: &[(&str, Action)] = &[
     ("ErrorInvalidSubscription", Action::Resubscribe),
     ("ErrorExpiredSubscription", Action::Resubscribe),
     ("ErrorSubscriptionAccessDenied", Action::Resubscribe),
-    ("ErrorSubscriptionUnsubscribed", Action::Resubscribe),
+    ("ErrorSubscriptionUnsubscribed", Action::Unsubscribed),
     ("ErrorInvalidSubscriptionRequest", Action::Park),
     ("ErrorReadEventsFailed", Action::ResubscribeElsewhere),
     ("ErrorMissedNotificationEvents", Action::CatchUp),
@@ -137,14 +139,9 @@ mod tests {
             (SubscriptionsFull, &["ErrorExceededSubscriptionCount"]),
             (
                 Resubscribe,
-                &[
-                    "ErrorSubscriptionNotFound",
-                    "ErrorInvalidSubscription",
-                    "ErrorExpiredSubscription",
-                    "ErrorSubscriptionAccessDenied",
-                    "ErrorSubscriptionUnsubscribed",
-                ],
+                &["ErrorSubscriptionNotFound", "ErrorInvalidSubscription", "ErrorExpiredSubscription", "ErrorSubscriptionAccessDenied"],
             ),
+            (Unsubscribed, &["ErrorSubscriptionUnsubscribed"]),
             (ResubscribeElsewhere, &["ErrorReadEventsFailed"]),
             (CatchUp, &["ErrorMissedNotificationEvents"]),
             (StreamTakenOver, &["ErrorNewEventStreamConnectionOpened"]),

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::client::Target;
 use super::ended::Ended;
 use super::error::EwsError;
-use super::groups::{GroupId, Snapshot};
-use super::response_code::Action;
+use super::groups::{GroupId, Lost, Snapshot};
+use super::judgement::{Judgement, Named, judge};
 use super::soap::AnswerError;
 use super::soap::get_streaming_events::{self as stream, StreamEnvelope};
 use super::soap::splitter::Splitter;
@@ -27,6 +27,9 @@ const EARLY_ENDS: u32 = 2;
 /// So many answers in a row that are no stream, and the group is given up: its server, or what the affinity cookie names, may be gone for good.
 const GIVE_UP_AFTER: u32 = 8;
 
+/// A stream that lasted so long without a doubt is believed in again.
+const CALM: Duration = Duration::from_secs(60);
+
 /// One group's stream.
 pub struct GroupStream {
     watching: Arc<Watching>,
@@ -34,6 +37,8 @@ pub struct GroupStream {
     changed: Arc<Notify>,
     /// Failures, or early ends, in a row.
     failures: u32,
+    /// Faults in a row that named nobody while the stream went on.
+    doubts: u32,
     /// Answers in a row that were no stream.
     answered_otherwise: u32,
     /// Whether the group was told that events flow.
@@ -48,7 +53,7 @@ impl GroupStream {
     /// Makes the stream of a group that was just opened.
     #[must_use]
     pub fn new(watching: Arc<Watching>, group: GroupId, changed: Arc<Notify>) -> Self {
-        Self { watching, group, changed, failures: 0, answered_otherwise: 0, flowing: false, opened_before: false, former: None }
+        Self { watching, group, changed, failures: 0, doubts: 0, answered_otherwise: 0, flowing: false, opened_before: false, former: None }
     }
 
     /// Runs until the group has no members or the mail source is stopped.
@@ -69,18 +74,19 @@ impl GroupStream {
     }
 
     /// Waits until there is a subscription and, the first time, until joins have become quiet; `None` once the group is closed.
-    async fn gather(&self) -> Option<Snapshot> {
+    async fn gather(&mut self) -> Option<Snapshot> {
         let settings = self.watching.client.settings();
         let mut limit = None;
         loop {
             let snapshot = self.watching.groups().snapshot(self.group)?;
             if snapshot.subscriptions.is_empty() {
+                self.former = None;
                 self.changed.notified().await;
                 continue;
             }
             let limit = *limit.get_or_insert_with(|| Instant::now() + settings.join_limit);
             let quiet = Instant::now() + settings.join_quiet;
-            let at_once = self.opened_before || snapshot.subscriptions.len() >= settings.group_size as usize;
+            let at_once = self.opened_before || snapshot.full;
             if at_once || tokio::time::timeout_at(quiet.min(limit), self.changed.notified()).await.is_err() {
                 return self
                     .watching
@@ -109,7 +115,8 @@ impl GroupStream {
         match opened {
             Ok(response) => self.read(snapshot, response).await,
             Err(EwsError::Fault(fault)) => {
-                self.heed(snapshot, &StreamEnvelope { fault: Some(fault), closed: true, ..StreamEnvelope::default() })
+                let said = StreamEnvelope { fault: Some(fault), closed: true, ..StreamEnvelope::default() };
+                self.heed(snapshot, &said, &mut Joins::default()).unwrap_or(Ended::Reopen(StreamEnd::Closed))
             }
             Err(error) => Ended::Failed(error),
         }
@@ -167,12 +174,15 @@ impl GroupStream {
                     Ok(said) => said,
                     Err(error) => return Ended::Failed(error.into()),
                 };
-                let lives = said.fault.as_ref().is_none_or(|fault| fault.action == Action::CatchUp && !said.closed);
-                if std::mem::take(&mut first) && lives {
+                if !said.closed && (said.fault.is_none() || self.judge(&said) == Judgement::Missed) && std::mem::take(&mut first) {
                     _carried.extend(snapshot.subscriptions.iter().map(|_| metrics::subscribed()));
                     self.flows(snapshot);
                 }
-                if let Some(ended) = self.heed_or_go_on(snapshot, &said) {
+                // One that is refused before it spoke is over, whatever is said of the connection.
+                let refused = first && said.fault.is_some() && self.judge(&said) != Judgement::Ignore;
+                let said = StreamEnvelope { closed: said.closed || refused, ..said };
+                self.hand_over(&said);
+                if let Some(ended) = self.heed(snapshot, &said, &mut joins) {
                     return ended;
                 }
             }
@@ -185,20 +195,6 @@ impl GroupStream {
         self.answered_otherwise = 0;
         let listeners = self.watching.groups().speaks(self.group, &snapshot.subscriptions, true);
         self.watching.tell(listeners, Hint::StreamOpened);
-    }
-
-    /// Acts on an envelope; `None` if the stream goes on.
-    fn heed_or_go_on(&mut self, snapshot: &Snapshot, said: &StreamEnvelope) -> Option<Ended> {
-        self.hand_over(said);
-        match &said.fault {
-            None if said.closed => Some(Ended::Reopen(StreamEnd::Closed)),
-            None => None,
-            Some(fault) if fault.action == Action::CatchUp && !said.closed => {
-                self.missed(snapshot, said);
-                None
-            }
-            Some(_) => Some(self.heed(snapshot, said)),
-        }
     }
 
     /// Hands events over as hints.
@@ -223,56 +219,81 @@ impl GroupStream {
         self.watching.tell(whom, Hint::StreamOpened);
     }
 
-    /// Acts on a fault that ends the stream.
-    fn heed(&mut self, snapshot: &Snapshot, said: &StreamEnvelope) -> Ended {
-        let Some(fault) = &said.fault else { return Ended::Reopen(StreamEnd::Closed) };
-        let named = !said.error_ids.is_empty();
-        self.tell_cause(snapshot, &fault.code);
-        match fault.action {
-            Action::Resubscribe | Action::ResubscribeElsewhere | Action::Rediscover if named => {
-                // One bad id silences the good ones: the stream is opened again with those.
-                let rediscover = fault.action != Action::Resubscribe;
-                let lost = self.lose(said.error_ids.iter().map(|id| &**id), rediscover, &fault.code);
-                let ours = lost > 0 || said.error_ids.iter().any(|id| snapshot.subscriptions.iter().any(|known| **known == **id));
-                if ours { Ended::Reopen(StreamEnd::Refused) } else { Ended::Suspects { rediscover } }
+    /// What a fault is about.
+    fn judge(&self, said: &StreamEnvelope) -> Judgement {
+        let Some(fault) = &said.fault else { return Judgement::Ignore };
+        let groups = self.watching.groups();
+        let mut named = Named::default();
+        for id in &said.error_ids {
+            let (ours, ended) = (groups.owner(self.group, id).is_some(), groups.has_ended(id));
+            named.ours |= ours;
+            named.ended |= ended && !ours;
+            named.strange |= !ours && !ended;
+        }
+        judge(fault.action, named)
+    }
+
+    /// Acts on what an envelope says of the stream; `None` if the stream goes on.
+    fn heed(&mut self, snapshot: &Snapshot, said: &StreamEnvelope, joins: &mut Joins) -> Option<Ended> {
+        let Some(fault) = &said.fault else { return said.closed.then_some(Ended::Reopen(StreamEnd::Closed)) };
+        let failed = || Some(Ended::Failed(EwsError::Fault(fault.clone())));
+        let settings = self.watching.client.settings();
+        let opened_with = |id: &str| snapshot.subscriptions.iter().any(|known| **known == *id);
+        let judgement = self.judge(said);
+        // What concerns all may become a gap.
+        if said.closed || !matches!(judgement, Judgement::Ignore | Judgement::Lose { .. } | Judgement::Missed | Judgement::Verify { .. }) {
+            self.tell_cause(snapshot, &fault.code);
+        }
+        match judgement {
+            // Without what has ended meanwhile the next one fares better.
+            Judgement::Ignore if said.closed && said.error_ids.iter().any(|id| opened_with(id)) => Some(Ended::Fewer),
+            Judgement::Ignore => said.closed.then_some(Ended::Reopen(StreamEnd::Refused)),
+            Judgement::Lose { rediscover } => {
+                self.lose(said.error_ids.iter().map(|id| &**id), rediscover, Lost::Refused, &fault.code);
+                // Some servers tell nothing more of the good ones: the stream goes on until another takes its place, so that nobody misses anything.
+                joins.noted(settings.join_quiet, settings.join_limit);
+                // One bad id silences the good ones when a stream is opened: it is opened again with those.
+                said.closed.then_some(Ended::Fewer)
             }
-            Action::Resubscribe | Action::ItemGone | Action::ItemUnreadable => Ended::Suspects { rediscover: false },
-            Action::ResubscribeElsewhere | Action::Rediscover => Ended::Suspects { rediscover: true },
-            Action::CatchUp => {
+            Judgement::Missed => {
                 self.missed(snapshot, said);
-                Ended::Reopen(StreamEnd::Refused)
+                said.closed.then_some(Ended::Reopen(StreamEnd::Refused))
             }
-            Action::RediscoverThenPark | Action::Park => {
-                // The mailbox that is impersonated cannot be: its own next call says why.
+            Judgement::Verify { rediscover } if said.closed => Some(Ended::Suspects { rediscover }),
+            Judgement::Verify { .. } => {
+                self.doubts = self.doubts.saturating_add(1);
+                let client = &self.watching.client;
+                joins.at(Instant::now() + client.chance().delay(self.doubts, settings.join_quiet, settings.retry_limit));
+                None
+            }
+            Judgement::Anchor => {
+                // Its own next call says why.
                 let groups = self.watching.groups();
                 let anchor = groups.subscription_of(self.group, &snapshot.act_for);
                 drop(groups);
-                self.lose(anchor.iter().map(|id| &**id), true, &fault.code);
-                Ended::Failed(EwsError::Fault(fault.clone()))
+                self.lose(anchor.iter().map(|id| &**id), true, Lost::Refused, &fault.code);
+                failed()
             }
-            Action::FewerConnections => {
+            Judgement::PassAnchorOver => {
                 self.watching.groups().pass_anchor_over(self.group);
-                Ended::Failed(EwsError::Fault(fault.clone()))
+                failed()
             }
-            Action::BackOff => {
+            Judgement::Silence => {
                 let budget = self.watching.client.budget(&snapshot.key.tenant, &snapshot.key.endpoint);
-                Ended::Failed(self.watching.client.note_busy(&budget, EwsError::Fault(fault.clone())))
+                Some(Ended::Failed(self.watching.client.note_busy(&budget, EwsError::Fault(fault.clone()))))
             }
-            Action::Proceed | Action::SubscriptionsFull | Action::StreamTakenOver | Action::RetryLater | Action::SyncFromStart => {
-                Ended::Failed(EwsError::Fault(fault.clone()))
-            }
+            Judgement::Failed => failed(),
         }
     }
 
-    /// Subscriptions are gone: says so and by which code, and how many there were.
-    fn lose<'a>(&self, subscriptions: impl IntoIterator<Item = &'a str>, rediscover: bool, code: &str) -> usize {
-        let lost = self.watching.groups().lose(self.group, subscriptions);
+    /// Subscriptions are gone: says so and by which code.
+    fn lose<'a>(&self, subscriptions: impl IntoIterator<Item = &'a str>, rediscover: bool, how: Lost, code: &str) {
+        let lost = self.watching.groups().lose(self.group, subscriptions, how);
         if rediscover {
             lost.iter().for_each(|mailbox| self.watching.locator.forget(mailbox));
         }
         self.watching.tell_cause(lost.iter().map(|mailbox| mailbox.id), code);
         self.watching.tell(lost.iter().map(|mailbox| mailbox.id), Hint::SubscriptionLost { rediscover });
-        lost.len()
     }
 
     /// Tells of the gap if there is one, and waits as long as the end asks for.
@@ -283,9 +304,12 @@ impl GroupStream {
         if let Some(code) = ended.code() {
             self.tell_cause(snapshot, &code);
         }
+        if lasted >= CALM {
+            self.doubts = 0;
+        }
         let error = match ended {
             // Members joined: that is no failure, however often they do.
-            Ended::Reopen(StreamEnd::Regrouped) => return,
+            Ended::Reopen(StreamEnd::Regrouped) | Ended::Fewer => return,
             Ended::Reopen(_) => {
                 self.failures += u32::from(lasted < GOOD_AFTER);
                 if self.failures > EARLY_ENDS {
@@ -298,7 +322,7 @@ impl GroupStream {
                 self.failures += 1;
                 self.tell_gap(snapshot);
                 let bad = suspects::find(&self.watching, snapshot, self.failures).await;
-                self.lose(bad.iter().map(|id| &**id), rediscover, "SubscriptionGone");
+                self.lose(bad.iter().map(|id| &**id), rediscover, Lost::Refused, "SubscriptionGone");
                 if bad.is_empty() {
                     self.pause(None).await;
                 }
@@ -311,11 +335,12 @@ impl GroupStream {
         self.answered_otherwise += u32::from(error.answered_otherwise());
         if self.answered_otherwise >= GIVE_UP_AFTER {
             self.answered_otherwise = 0;
-            self.lose(snapshot.subscriptions.iter().map(|id| &**id), true, &error.code());
+            self.lose(snapshot.subscriptions.iter().map(|id| &**id), true, Lost::GivenUp, &error.code());
         }
         match error {
             EwsError::Silence(left) | EwsError::Busy { retry_after: left, .. } => self.pause(Some(left)).await,
-            EwsError::Answer(AnswerError::WrongOperation) => {}
+            // A connection was mixed up; another one helps, once.
+            EwsError::Answer(AnswerError::WrongOperation) if self.failures == 0 => self.failures = 1,
             _ => {
                 self.failures += 1;
                 self.pause(None).await;
@@ -380,6 +405,10 @@ impl Joins {
         let now = Instant::now();
         let limit = *self.limit.get_or_insert(now + limit);
         self.due = Some((now + quiet).min(limit));
+    }
+
+    fn at(&mut self, at: Instant) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
     }
 
     async fn due(&self) {

@@ -68,7 +68,9 @@ async fn try_some(watching: &Watching, snapshot: &Snapshot, some: &[Arc<str>]) -
     };
     match said.fault.map(|fault| fault.action) {
         None => Tried::Good,
-        Some(Action::Resubscribe | Action::ResubscribeElsewhere | Action::Rediscover | Action::ItemGone) => Tried::Bad(said.error_ids),
+        Some(Action::Resubscribe | Action::Unsubscribed | Action::ResubscribeElsewhere | Action::Rediscover | Action::ItemGone) => {
+            Tried::Bad(said.error_ids)
+        }
         Some(_) => Tried::Unknown,
     }
 }

@@ -50,9 +50,15 @@ impl Groups {
         for mailbox in &whose {
             if let Some(member) = self.members.get_mut(mailbox) {
                 member.speaks = speaks;
+                if speaks {
+                    member.heard.get_or_insert_with(tokio::time::Instant::now);
+                }
             }
         }
         if let Some(group) = self.groups.get(&group) {
+            if speaks {
+                self.standing.speaks(&group.key, subscriptions.len());
+            }
             group.settled.notify_waiters();
         }
         whose

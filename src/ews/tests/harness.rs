@@ -48,6 +48,7 @@ struct Hints {
     causes: Mutex<Vec<MailboxId>>,
     /// Gaps and losses of which nobody said why.
     unexplained: Mutex<Vec<(MailboxId, Hint)>>,
+    gaps: Mutex<Vec<MailboxId>>,
     more: Notify,
 }
 
@@ -67,8 +68,11 @@ impl HintSink for Hints {
             }
         }
         drop(causes);
+        if hint == Hint::Gap {
+            self.gaps.lock().unwrap().push(mailbox);
+        }
         self.seen.lock().unwrap().push((mailbox, hint));
-        self.more.notify_one();
+        self.more.notify_waiters();
     }
 }
 
@@ -148,6 +152,8 @@ impl Company {
         let mailbox = MailboxId(i64::try_from(n).unwrap());
         let found = async {
             loop {
+                let mut more = std::pin::pin!(self.hints.more.notified());
+                more.as_mut().enable();
                 {
                     let mut seen = self.hints.seen.lock().unwrap();
                     if let Some(at) = seen.iter().position(|(whose, hint)| *whose == mailbox && wanted(*hint)) {
@@ -160,7 +166,7 @@ impl Company {
                         return hint;
                     }
                 }
-                self.hints.more.notified().await;
+                more.await;
             }
         };
         let found = tokio::time::timeout(PATIENCE, found).await;
@@ -182,6 +188,14 @@ impl Company {
                 return (changes, next);
             }
             state = Some(next);
+        }
+    }
+
+    /// None of these was ever told of a gap.
+    pub fn no_gap(&self, mailboxes: impl IntoIterator<Item = usize>) {
+        let gaps = self.hints.gaps.lock().unwrap();
+        for n in mailboxes {
+            assert!(!gaps.contains(&mailbox(n).id), "a gap for {n}");
         }
     }
 

@@ -3,6 +3,7 @@
 mod connections;
 mod faults;
 mod harness;
+mod isolation;
 mod metrics;
 mod regroup;
 mod shadow;
