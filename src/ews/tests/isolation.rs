@@ -55,7 +55,7 @@ async fn a_stream_that_is_told_of_subscriptions_that_we_ended_goes_on_for_the_ot
 #[tokio::test]
 async fn an_error_that_names_one_subscription_in_a_stream_that_goes_on_is_its_own() {
     for code in ["ErrorSubscriptionNotFound", "ErrorInternalServerError", "ErrorAccessDenied", "ErrorSubscriptionUnsubscribed"] {
-        let (company, faults) = company_with(3, "").await;
+        let (company, faults) = company_with(3, "join_quiet = \"1s\"\njoin_limit = \"3s\"").await;
         let fault = StreamFault::Error { code, ids: NamedIds::One, status: ErrorStatus::Absent };
         faults.script_stream(None, 1, StreamPlan { after: Duration::from_millis(100), fault });
         let all = [mailbox(1), mailbox(2), mailbox(3)];
