@@ -1,9 +1,10 @@
-//! The node as a process, beside a bare client that makes the same exchanges: latency, throughput, and memory per mailbox.
+//! The node as a process, beside a bare client that makes the same exchanges: latency, throughput, memory per mailbox; and healthy mailboxes beside troubled ones.
 
 mod bare;
 mod child;
 mod latency;
 mod memory;
+mod neighbours;
 mod report;
 mod throughput;
 
@@ -28,6 +29,8 @@ enum Part {
     Throughput,
     /// Resident memory per watched mailbox.
     Memory,
+    /// Healthy mailboxes beside troubled ones.
+    Neighbours,
 }
 
 /// Measures the node beside a bare client.
@@ -66,6 +69,9 @@ async fn measure(args: &Args) -> anyhow::Result<Report> {
     }
     if wanted(Part::Memory) {
         memory::measure(&mut report, args.quick).await?;
+    }
+    if wanted(Part::Neighbours) {
+        neighbours::measure(&mut report, args.quick).await?;
     }
     Ok(report)
 }
