@@ -170,7 +170,10 @@ pub enum Sent {
     /// Marks or retries were written (or not).
     Written(Result<(), StoreError>),
     /// Come to rest: what is at the provider is waited for, what would be tried later becomes rows.
-    Settle,
+    Settle {
+        /// The mailbox is handed over: what is not at the provider yet is left to the next owner as well, so that no push begins right before it.
+        hand_over: bool,
+    },
     /// The time of the next deadline came.
     Alarm,
 }

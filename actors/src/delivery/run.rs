@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use futures_util::StreamExt as _;
@@ -51,7 +52,22 @@ pub struct Begin {
     /// Its place among the node's collections; given back when the collection ended.
     pub place: Option<Place>,
     /// Wakes it to come to rest: nothing is held for another try.
-    pub settle: Arc<Notify>,
+    pub settle: Arc<Settle>,
+}
+
+/// Tells a delivery to come to rest.
+#[derive(Debug, Default)]
+pub struct Settle {
+    wanted: Notify,
+    hand_over: AtomicBool,
+}
+
+impl Settle {
+    /// Come to rest; at a hand-over what is not at its provider yet is left to the next owner.
+    pub fn ask(&self, hand_over: bool) {
+        self.hand_over.fetch_or(hand_over, Ordering::Relaxed);
+        self.wanted.notify_one();
+    }
 }
 
 /// Runs a delivery; counted as under way from this call on. What it returns is its last word to its mailbox. It may be dropped at any await:
@@ -181,7 +197,7 @@ async fn settled(begin: &Begin, mut early: Option<Early>, pushes: Vec<Outgoing>)
     // Most have one thing under way at a time.
     let (mut first, mut others) = (pin!(None), None::<FuturesUnordered<_>>);
     let mut alarm = pin!(tokio::time::sleep_until(Instant::now()));
-    let mut settle = pin!(begin.settle.notified());
+    let mut settle = pin!(begin.settle.wanted.notified());
     let mut armed = None;
     loop {
         for effect in effects {
@@ -211,8 +227,8 @@ async fn settled(begin: &Begin, mut early: Option<Early>, pushes: Vec<Outgoing>)
         let input = tokio::select! {
             biased;
             () = &mut settle => {
-                settle.set(begin.settle.notified());
-                Sent::Settle
+                settle.set(begin.settle.wanted.notified());
+                Sent::Settle { hand_over: begin.settle.hand_over.load(Ordering::Relaxed) }
             }
             sent = next => sent,
             () = &mut alarm => {

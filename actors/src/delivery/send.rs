@@ -177,6 +177,8 @@ pub struct Sending {
     /// Devices that are being forgotten.
     forgetting: u32,
     left: bool,
+    /// The mailbox is handed over: nothing begins any more.
+    hands_over: bool,
     over: bool,
     chance: Chance,
 }
@@ -214,6 +216,7 @@ impl Sending {
             write_at: Monotonic(0),
             forgetting: 0,
             left,
+            hands_over: false,
             over: false,
             chance: Chance::new(seed),
         }
@@ -254,7 +257,7 @@ impl Sending {
             Sent::Answer(place, verdict) => self.answered(moment, place, verdict, settings, &mut effects),
             Sent::Forgotten => self.forgetting = self.forgetting.saturating_sub(1),
             Sent::Written(answer) => self.written(moment, answer.is_ok(), settings),
-            Sent::Settle => self.settle_down(moment),
+            Sent::Settle { hand_over } => self.settle_down(moment, hand_over),
             Sent::Alarm => self.alarm(moment),
         }
         self.advance(moment, settings, &mut effects);
@@ -279,7 +282,7 @@ impl Sending {
         settings: &Settings,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(flight) = self.flights.get_mut(place) else { return };
+        let Some(flight) = self.flights.get_mut(place).filter(|flight| matches!(flight.step, Step::Device(_))) else { return };
         let Step::Device(permit) = std::mem::replace(&mut flight.step, Step::Reading) else { return };
         let device = match answer {
             Ok(Some(device)) => device,

@@ -9,12 +9,12 @@ use super::journal::{Entry, Journal};
 use super::message::Message;
 use super::slot::Slot;
 use super::state::{Effect, Input, Mailbox};
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::alarm::Alarm;
 use crate::context::{Context, Counted};
 use crate::delivery::message::{CollectEnd, Failure, Order, Work, code};
-use crate::delivery::run as delivery;
+use crate::delivery::run::{self as delivery, Settle};
 use crate::ids::Authority;
 use crate::places::Place;
 use crate::ports::cluster_store::OwnedMailbox;
@@ -80,16 +80,16 @@ enum Delivery {
     /// It waits for its place among the node's collections.
     Waits,
     /// It collects; ended when dropped.
-    Collects(Task, Arc<Notify>),
+    Collects(Task, Arc<Settle>),
     /// It sends; ended when dropped.
-    Sends(#[allow(dead_code, reason = "held for its Drop")] Task, Arc<Notify>),
+    Sends(#[allow(dead_code, reason = "held for its Drop")] Task, Arc<Settle>),
 }
 
 impl Delivery {
     /// It is to come to rest.
-    fn settle(&self) {
+    fn settle(&self, hand_over: bool) {
         if let Self::Collects(_, settle) | Self::Sends(_, settle) = self {
-            settle.notify_one();
+            settle.ask(hand_over);
         }
     }
 }
@@ -169,7 +169,7 @@ impl State {
                 Effect::GiveUp => self.give_up(),
                 Effect::AskRoom => self.ask_room(myself),
                 Effect::GiveRoom => self.room = None,
-                Effect::Settle => self.deliveries.values().for_each(Delivery::settle),
+                Effect::Settle { hand_over } => self.deliveries.values().for_each(|delivery| delivery.settle(hand_over)),
                 Effect::GiveUpAll => self.deliveries.clear(),
                 Effect::Held => self.tell_keeper(ShardInput::Held(self.mailbox.id)),
                 Effect::Doubt => self.tell_keeper(ShardInput::Doubted(self.mailbox.id)),
@@ -254,7 +254,7 @@ impl State {
     fn begin_delivery(&mut self, myself: &ActorRef<Message>, number: u32, order: Order, place: Place) {
         // Given up while it waited for room.
         let Some(delivery) = self.deliveries.get_mut(&number) else { return };
-        let settle = Arc::new(Notify::new());
+        let settle = Arc::new(Settle::default());
         let begin = delivery::Begin {
             context: self.context.clone(),
             mailbox: self.mailbox.clone(),

@@ -84,8 +84,11 @@ pub enum Effect {
     AskRoom,
     /// That room is not needed any more.
     GiveRoom,
-    /// All deliveries finish what is at a provider, and leave the rest as rows.
-    Settle,
+    /// All deliveries finish what is under way, and leave what rests as rows.
+    Settle {
+        /// The mailbox is handed over: they leave what is not at its provider yet as well.
+        hand_over: bool,
+    },
     /// End all deliveries.
     GiveUpAll,
     /// At rest, as was wanted.
@@ -253,11 +256,11 @@ impl Mailbox {
             Input::Drain => {
                 self.draining = true;
                 // What rests between two tries is left to the next owner: a provider that is away keeps nobody from stopping.
-                effects.push(Effect::Settle);
+                effects.push(Effect::Settle { hand_over: false });
             }
             Input::Hold => {
                 self.hold = Some(false);
-                effects.push(Effect::Settle);
+                effects.push(Effect::Settle { hand_over: true });
             }
             Input::GiveUp => self.give_up(now, settings, &mut effects),
             Input::Unhold => self.unhold(now),

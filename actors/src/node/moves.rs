@@ -18,6 +18,8 @@ pub struct Moves {
     saying: bool,
     offers: BTreeMap<ShardId, Fence>,
     giving: bool,
+    /// Named in a hand-over that may have been carried out: whose they are only a heartbeat says that began after it was settled.
+    in_question: BTreeSet<ShardId>,
     /// Offered in a call of which nobody knows what came, and which may yet be carried out.
     doubtful: BTreeSet<ShardId>,
     retaking: bool,
@@ -49,10 +51,10 @@ impl Moves {
         match answer {
             Ok(given) => {
                 let kept = offered.into_iter().map(|(shard, _)| shard).filter(|shard| !given.contains(shard)).collect();
-                tell(given, kept, effects);
+                self.tell(given, kept, effects);
             }
             Err(StoreError::OutcomeUnknown(_)) => self.doubtful.extend(offered.into_iter().map(|(shard, _)| shard)),
-            Err(_) => tell(Vec::new(), offered.into_iter().map(|(shard, _)| shard).collect(), effects),
+            Err(_) => self.tell(Vec::new(), offered.into_iter().map(|(shard, _)| shard).collect(), effects),
         }
     }
 
@@ -75,7 +77,18 @@ impl Moves {
         }
         let owned: BTreeSet<ShardId> = ours.iter().map(|seen| seen.shard).collect();
         let (kept, given) = known.into_iter().partition(|shard| owned.contains(shard));
-        tell(given, kept, effects);
+        self.tell(given, kept, effects);
+    }
+
+    /// Whether a hand-over of the shard may have been carried out.
+    #[must_use]
+    pub fn may_have_gone(&self, shard: ShardId) -> bool {
+        self.in_question.contains(&shard)
+    }
+
+    /// The heartbeat does not name these shards any more: nothing is in question about the others that went.
+    pub fn forget_others(&mut self, ours: &[ShardSeen]) {
+        self.in_question.retain(|shard| ours.iter().any(|seen| seen.shard == *shard));
     }
 
     /// Begins the calls that can be begun.
@@ -86,20 +99,23 @@ impl Moves {
         }
         if !self.giving && !self.offers.is_empty() {
             self.giving = true;
-            effects.push(Effect::HandOver(std::iter::from_fn(|| self.offers.pop_first()).take(MOST).collect()));
+            let offered: Vec<(ShardId, Fence)> = std::iter::from_fn(|| self.offers.pop_first()).take(MOST).collect();
+            self.in_question.extend(offered.iter().map(|(shard, _)| *shard));
+            effects.push(Effect::HandOver(offered));
         }
         if !self.retaking && !self.rests && !self.doubtful.is_empty() {
             self.retaking = true;
             effects.push(Effect::Retake(self.doubtful.iter().copied().take(MOST).collect()));
         }
     }
-}
 
-fn tell(given: Vec<ShardId>, kept: Vec<ShardId>, effects: &mut Vec<Effect>) {
-    if !given.is_empty() {
-        effects.push(Effect::Given(given));
-    }
-    if !kept.is_empty() {
-        effects.push(Effect::Kept(kept));
+    fn tell(&mut self, given: Vec<ShardId>, kept: Vec<ShardId>, effects: &mut Vec<Effect>) {
+        if !given.is_empty() {
+            effects.push(Effect::Given(given));
+        }
+        if !kept.is_empty() {
+            self.in_question.retain(|shard| !kept.contains(shard));
+            effects.push(Effect::Kept(kept));
+        }
     }
 }

@@ -3,6 +3,8 @@
 mod beating;
 mod joining;
 
+use std::collections::BTreeSet;
+
 use crate::delivery::retry::Chance;
 use crate::ids::{Fence, Session, ShardId};
 use crate::ports::StoreError;
@@ -122,6 +124,12 @@ pub struct Node {
     promoted: u32,
     /// Heartbeats that were sent before this say nothing about ownership.
     fresh_from: Monotonic,
+    /// The shards that the last heartbeat before a promotion gave us, and those that were begun since.
+    held: BTreeSet<ShardId>,
+    /// This process is to end: that it drains is its own decision.
+    leaves: bool,
+    /// After a promotion: no other shard is begun before this.
+    begins_from: Monotonic,
     moves: Moves,
     chance: Chance,
 }
@@ -149,6 +157,9 @@ impl Node {
             reclaiming: Step::Idle,
             promoted: 0,
             fresh_from: Monotonic(0),
+            held: BTreeSet::new(),
+            leaves: false,
+            begins_from: Monotonic(0),
             moves: Moves::default(),
             chance: Chance::new(seed),
         }
@@ -182,14 +193,19 @@ impl Node {
             Input::Joined(wall, answer) => self.joined(now, wall, answer, settings, &mut effects),
             Input::Entered(answer) => self.entered(now, answer, &mut effects),
             Input::Beaten(sent, answer) => self.beaten(now, sent, answer, settings, &mut effects),
-            Input::Reclaimed(answer) => self.reclaimed(now, answer.is_ok()),
+            Input::Reclaimed(answer) => self.reclaimed(now, answer.is_ok(), settings),
             Input::Ready(shard) => self.moves.ready(shard),
             Input::SaidReady => self.moves.said(),
             Input::Offered(shard, epoch) => self.moves.offered(shard, epoch),
             Input::HandedOver(offered, answer) => self.moves.handed_over(offered, answer, &mut effects),
             Input::Retaken(shards, answer) => self.moves.retaken(now, &shards, answer.is_ok()),
-            Input::Drain if self.state == NodeState::Good => self.state = NodeState::Draining,
-            Input::Drain | Input::Alarm => {}
+            Input::Drain => {
+                self.leaves = true;
+                if self.state == NodeState::Good {
+                    self.state = NodeState::Draining;
+                }
+            }
+            Input::Alarm => {}
         }
         if !self.over() {
             self.advance(now, &mut effects);

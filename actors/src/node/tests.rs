@@ -247,6 +247,64 @@ fn after_a_promotion_nothing_begins_until_everything_has_new_epochs() {
     assert_eq!(names(&script.beaten(7_000, NodeState::Good, 1, &[(3, 9)])), ["suspend"], "back on the old primary");
 }
 
+/// A GOOD node of shard 3 that met a promotion a second after its last heartbeat, and has new epochs two seconds later.
+fn promoted(shards: &[(u16, i64)]) -> Script {
+    let mut script = Script::good();
+    script.beaten(1_000, NodeState::Good, 2, shards);
+    script.at(3_000, Input::Reclaimed(Ok(())));
+    script
+}
+
+/// The shards that a heartbeat lets the node work on.
+fn begun(effects: &[Effect]) -> Vec<u16> {
+    let shards = effects.iter().find_map(|effect| if let Effect::Shards(ours, _) = effect { Some(ours) } else { None });
+    shards.into_iter().flatten().map(|seen| seen.shard.0).collect()
+}
+
+#[test]
+fn a_shard_that_a_lost_tail_gives_back_is_begun_when_whoever_had_it_acts_no_more() {
+    // Shard 4 went to another node in the tail that was lost; its gate may be open for T less margin after the promotion.
+    let mut script = promoted(&[(3, 8), (4, 8)]);
+    assert_eq!(begun(&script.beaten(3_100, NodeState::Good, 2, &[(3, 9), (4, 9)])), [3]);
+    assert_eq!(begun(&script.beaten(8_900, NodeState::Good, 2, &[(3, 9), (4, 9)])), [3]);
+    assert_eq!(begun(&script.beaten(9_000, NodeState::Good, 2, &[(3, 9), (4, 9)])), [3, 4], "T after the new epochs");
+}
+
+#[test]
+fn a_shard_whose_hand_over_was_in_a_lost_tail_is_begun_as_one_that_came_back() {
+    for answer in [Ok(vec![ShardId(3)]), Err(StoreError::OutcomeUnknown(String::new()))] {
+        let mut script = Script::good();
+        assert!(names(&script.at(500, Input::Offered(ShardId(3), Fence(5)))).contains(&"hand over"));
+        script.at(700, Input::HandedOver(vec![(ShardId(3), Fence(5))], answer));
+        script.beaten(1_000, NodeState::Good, 2, &[(3, 5)]);
+        script.at(3_000, Input::Reclaimed(Ok(())));
+        assert_eq!(begun(&script.beaten(3_100, NodeState::Good, 2, &[(3, 9)])), [] as [u16; 0]);
+        assert_eq!(begun(&script.beaten(9_000, NodeState::Good, 2, &[(3, 9)])), [3]);
+    }
+}
+
+#[test]
+fn a_node_whose_entering_was_in_a_lost_tail_enters_again() {
+    let mut script = promoted(&[]);
+    assert!(names(&script.beaten(3_100, NodeState::Joining, 2, &[])).contains(&"enter"), "else it would never lead, and nobody would plan");
+    assert!(!names(&script.beaten(4_100, NodeState::Joining, 2, &[])).contains(&"enter"), "once at a time");
+    script.at(4_200, Input::Entered(Ok(true)));
+    assert_eq!(script.node.state(), NodeState::Good);
+}
+
+#[test]
+fn a_drain_that_was_in_a_lost_tail_is_over_unless_the_process_ends() {
+    let mut script = Script::good();
+    script.beaten(500, NodeState::Draining, 1, &[(3, 5)]);
+    script.beaten(1_000, NodeState::Good, 2, &[(3, 5)]);
+    script.at(3_000, Input::Reclaimed(Ok(())));
+    script.beaten(3_100, NodeState::Good, 2, &[(3, 9)]);
+    assert_eq!(script.node.state(), NodeState::Good, "an operator's wish that the database does not know");
+    script.at(3_200, Input::Drain);
+    script.beaten(4_100, NodeState::Good, 2, &[(3, 9)]);
+    assert_eq!(script.node.state(), NodeState::Draining, "its own end");
+}
+
 #[test]
 fn a_node_that_drains_ends_when_it_is_empty() {
     let mut script = Script::good();

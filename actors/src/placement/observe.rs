@@ -46,8 +46,8 @@ impl Observer {
         if !same {
             self.muted_until = answered + settings.observe_dead;
         }
-        let credit = if same { credit } else { Duration::ZERO };
-        let before = std::mem::take(&mut self.peers);
+        // Counters of two histories that are equal by chance prove no stand-still.
+        let before = if same { std::mem::take(&mut self.peers) } else { BTreeMap::new() };
         let live = view.nodes.iter().filter(|row| beats(row.state));
         self.peers = live
             .map(|row| {

@@ -33,7 +33,7 @@ impl Sending {
         settings: &Settings,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(flight) = self.flights.get_mut(place) else { return };
+        let Some(flight) = self.flights.get_mut(place).filter(|flight| matches!(flight.step, Step::Turn)) else { return };
         match answer {
             // What may have been taken keeps its ids anyway.
             Ok(()) if !flight.push.refused => flight.step = Step::Reading,
@@ -52,7 +52,7 @@ impl Sending {
     pub(super) fn begun(&mut self, place: usize, noted: bool) {
         let Some(flight) = self.flights.get_mut(place) else { return };
         if matches!(flight.step, Step::Beginning) {
-            if noted { flight.step = Step::Reading } else { self.leave(place) }
+            if noted && !self.hands_over { flight.step = Step::Reading } else { self.leave(place) }
         }
     }
 
@@ -94,14 +94,20 @@ impl Sending {
         self.flights[place].step = Step::Over;
     }
 
-    /// Nothing is held any more: what rests is left as rows, due when it would have been tried again.
-    pub(super) fn settle_down(&mut self, moment: Moment) {
+    /// Nothing is held any more: what rests is left as rows, due when it would have been tried again. At a hand-over so is what is not at its
+    /// provider yet: the next owner sends it at once, and is not kept waiting by a mail server that is slow.
+    pub(super) fn settle_down(&mut self, moment: Moment, hand_over: bool) {
         self.hold_until = moment.at;
         for place in 0..self.flights.len() {
-            if let Step::Resting(until) = self.flights[place].step {
-                self.schedule(moment, place, until.since(moment.at), &code("hand_over"));
+            match self.flights[place].step {
+                Step::Resting(until) => self.schedule(moment, place, until.since(moment.at), &code("hand_over")),
+                // Whether it is noted that the try begins is waited for: it is not to be noted after the rows went.
+                Step::Answer | Step::Beginning | Step::Over => {}
+                _ if hand_over => self.leave(place),
+                _ => {}
             }
         }
+        self.hands_over |= hand_over;
     }
 
     /// What was written, or is to be written again.

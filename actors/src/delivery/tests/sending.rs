@@ -342,3 +342,45 @@ fn more_pushes_than_one_delivery_takes_are_left_for_the_next() {
     outside.run();
     assert_eq!((outside.pushes.len(), outside.done), (32, Some(true)));
 }
+
+#[test]
+fn at_a_hand_over_what_is_not_at_its_provider_is_left_to_the_next_owner_and_what_is_there_is_waited_for() {
+    let settings = Settings::default();
+    // Two devices: the first push is at its provider, the second waits for its content.
+    let mut outside = sent(vec![outgoing(1, &[1]), outgoing(2, &[2])]);
+    let mut effects = outside.machine.begin(moment(0), &settings);
+    let mut at_provider = false;
+    while let Some(effect) = effects.pop() {
+        let first = |place: &usize| *place == 0;
+        match &effect {
+            Effect::Contents(asked) => {
+                let (events, contents) = asked.iter().map(|(event, _)| (*event, shows(1, false))).unzip();
+                effects.append(&mut outside.machine.step(outside.now(), Sent::Contents(events, Ok(contents)), &settings));
+            }
+            Effect::Room(place, ..) | Effect::Device(place, _) if !first(place) => {}
+            Effect::Send { .. } => at_provider = true,
+            _ => {
+                if let Some(answer) = outside.answer(effect) {
+                    effects.append(&mut outside.machine.step(outside.now(), answer, &settings));
+                }
+            }
+        }
+    }
+    assert!(at_provider);
+    assert!(
+        outside.machine.step(outside.now(), Sent::Settle { hand_over: true }, &settings).is_empty(),
+        "the one at its provider is waited for"
+    );
+    // What comes late for the one that was left begins nothing.
+    let device = Sent::Device(1, Ok(outside.device.clone()));
+    let late = [Sent::Room(1, Ok(Permit::unlimited())), device, Sent::Turn(1, Ok(()))];
+    assert!(late.into_iter().all(|late| outside.machine.step(outside.now(), late, &settings).is_empty()));
+    let mut effects = outside.machine.step(outside.now(), Sent::Answer(0, Verdict::Accepted), &settings);
+    while let Some(effect) = effects.pop() {
+        if let Some(answer) = outside.answer(effect) {
+            effects.append(&mut outside.machine.step(outside.now(), answer, &settings));
+        }
+    }
+    assert_eq!(outside.settled(), [(1, Settled::Sent, "accepted")]);
+    assert_eq!(outside.done, Some(true), "rows are left");
+}

@@ -90,7 +90,7 @@ fn name(effect: &Effect) -> String {
         Effect::GiveUp => "give-up".into(),
         Effect::AskRoom => "ask-room".into(),
         Effect::GiveRoom => "give-room".into(),
-        Effect::Settle => "settle".into(),
+        Effect::Settle { .. } => "settle".into(),
         Effect::GiveUpAll => "give-up-all".into(),
         Effect::Held => "held".into(),
         Effect::Doubt => "doubt".into(),

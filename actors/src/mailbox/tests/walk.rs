@@ -149,7 +149,7 @@ impl World {
                 self.room_asked = true;
             }
             Effect::GiveRoom => assert!(std::mem::take(&mut self.room_given), "no room to give back"),
-            Effect::Settle => assert!(self.draining || self.held == Some(false)),
+            Effect::Settle { hand_over } => assert!(if *hand_over { self.held == Some(false) } else { self.draining }),
             Effect::GiveUpAll => {
                 assert!(self.collecting.is_some() || self.sending > 0, "nothing to give up");
                 (self.collecting, self.sending) = (None, 0);

@@ -2,7 +2,7 @@
 
 use super::{Effect, Ended, Node, Step};
 use crate::ports::StoreError;
-use crate::ports::cluster_store::{Beat, History, Manner};
+use crate::ports::cluster_store::{Beat, History, Manner, ShardSeen};
 use crate::settings::Settings;
 use crate::snapshot::NodeState;
 use crate::time::Monotonic;
@@ -68,11 +68,24 @@ impl Node {
         if self.state == NodeState::Draining && beat.state == NodeState::Draining && beat.users == 0 && self.shares() {
             return self.end(Ended::Drained, effects);
         }
-        self.moves.seen(sent, &beat.shards, effects);
+        let shards = self.begun(sent, beat.shards);
+        self.moves.seen(sent, &shards, effects);
         // Ownership first: what the gate lets out is to meet the newest epochs.
-        effects.push(Effect::Shards(beat.shards, beat.incoming));
+        effects.push(Effect::Shards(shards, beat.incoming));
         // From the moment of sending: the others' timers began no later.
         effects.push(Effect::Open(sent + (settings.observe_dead - settings.margin), beat.sending_allowed));
+    }
+
+    /// The shards that may be worked on. After a promotion that lost its tail the table may give us a shard that went to another node in the lost tail. That
+    /// node acts until its gate closes, or until its first heartbeat that the promoted database answers: at most T after ours. A shard that was
+    /// ours all the time has no such rival.
+    fn begun(&mut self, sent: Monotonic, shards: Vec<ShardSeen>) -> Vec<ShardSeen> {
+        let all = sent >= self.begins_from;
+        let held = |seen: &ShardSeen| self.held.contains(&seen.shard) && !self.moves.may_have_gone(seen.shard);
+        let begun: Vec<ShardSeen> = shards.into_iter().filter(|seen| all || held(seen)).collect();
+        self.moves.forget_others(&begun);
+        self.held = begun.iter().map(|seen| seen.shard).collect();
+        begun
     }
 
     /// Takes over where the row says we stand; what we began ourselves is not undone by a heartbeat that was under way.
@@ -80,6 +93,12 @@ impl Node {
         match (self.state, state) {
             (NodeState::Joining, NodeState::Joining) if self.entering == Step::Idle => self.entering = Step::Due,
             (NodeState::Joining, NodeState::Good) => self.state = NodeState::Good,
+            // A promotion lost that we became GOOD. Where the heartbeat was under way while we did, entering again changes nothing.
+            (NodeState::Good | NodeState::Draining, NodeState::Joining) if self.entering == Step::Idle && !self.leaves => {
+                self.entering = Step::Due
+            }
+            // It lost that an operator wanted us to drain: he sees it, and says so again.
+            (NodeState::Draining, NodeState::Good) if !self.leaves => self.state = NodeState::Good,
             (_, NodeState::Draining) => self.state = NodeState::Draining,
             _ => {}
         }
@@ -101,12 +120,13 @@ impl Node {
         }
     }
 
-    pub(super) fn reclaimed(&mut self, now: Monotonic, done: bool) {
+    pub(super) fn reclaimed(&mut self, now: Monotonic, done: bool, settings: &Settings) {
         self.reclaiming = Step::Idle;
         // If it was not done, the next heartbeat finds the timeline grown again.
         if let Some(membership) = self.membership.as_mut().filter(|_| done) {
             membership.history.timeline = self.promoted;
             self.fresh_from = now;
+            self.begins_from = now + settings.observe_dead;
             self.next_at = self.next_at.min(now);
         }
     }

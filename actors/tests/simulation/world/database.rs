@@ -1,9 +1,11 @@
 //! The way from a node to the database: latency, loss of the request or of the answer, stalls, exhausted pools, partitions.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use futures_util::FutureExt;
+use postrider_actors::ids::Session;
 use postrider_actors::ports::StoreError;
 use postrider_actors::testing::memory::{MemoryStore, Model};
 
@@ -31,12 +33,25 @@ pub struct Database {
     pub latency: Micros,
     /// Statements so far.
     pub statements: u64,
-    /// The former primary: when it died, its tables, and what people had registered by then.
-    pub former: Option<(Micros, Model, Devices)>,
+    /// The former primary.
+    pub former: Option<Former>,
     /// It answers in the place of the one that was promoted.
     pub past: bool,
     /// Earlier tables, newest last, with what people registered by then.
     pub snapshots: Vec<(Micros, Model, Devices)>,
+}
+
+/// The former primary as it was when it answered last.
+#[derive(Clone)]
+pub struct Former {
+    /// When that was.
+    pub at: Micros,
+    /// Its tables.
+    pub tables: Model,
+    /// What people had registered by then.
+    pub devices: Devices,
+    /// The last heartbeat of each session in its tables: one written here is none in the tables of the promoted one.
+    pub beats: BTreeMap<Session, Micros>,
 }
 
 impl Database {

@@ -36,8 +36,8 @@ pub struct DeliveryActor {
     /// What the newest mail shows, read while its rows are committed.
     pub early: Option<Early>,
     room: Option<Room>,
-    /// It is to come to rest.
-    settle: bool,
+    /// It is to come to rest; whether for a hand-over.
+    settle: Option<bool>,
     /// Its one timer.
     pub alarm: Alarm,
 }
@@ -83,7 +83,7 @@ impl World {
             sending: None,
             early: None,
             room: Some(room),
-            settle: false,
+            settle: None,
             alarm: alarm.clone(),
         };
         if let Some(process) = self.process(node) {
@@ -179,8 +179,8 @@ impl World {
                 actor.sending = Some(sending);
                 let settle = actor.settle;
                 effects.into_iter().for_each(|effect| self.send_effect(node, uid, effect));
-                if settle {
-                    self.sending_step(node, uid, Sent::Settle);
+                if let Some(hand_over) = settle {
+                    self.sending_step(node, uid, Sent::Settle { hand_over });
                 }
                 self.rearm(node, uid);
             }
@@ -188,11 +188,11 @@ impl World {
     }
 
     /// The delivery is to come to rest: nothing is held for another try.
-    pub fn settle(&mut self, node: usize, uid: Uid) {
+    pub fn settle(&mut self, node: usize, uid: Uid, hand_over: bool) {
         let Some(actor) = self.delivery(node, uid) else { return };
-        actor.settle = true;
+        actor.settle = Some(hand_over || actor.settle == Some(true));
         if actor.sending.is_some() {
-            self.sending_step(node, uid, Sent::Settle);
+            self.sending_step(node, uid, Sent::Settle { hand_over });
         }
     }
 

@@ -140,9 +140,9 @@ impl World {
                 });
             }
             Effect::GiveRoom => actor.room = None,
-            Effect::Settle => {
+            Effect::Settle { hand_over } => {
                 let deliveries: Vec<Uid> = actor.deliveries.values().filter_map(|(_, delivery)| *delivery).collect();
-                deliveries.into_iter().for_each(|delivery| self.settle(node, delivery));
+                deliveries.into_iter().for_each(|delivery| self.settle(node, delivery, hand_over));
             }
             Effect::GiveUpAll => {
                 let deliveries = std::mem::take(&mut actor.deliveries);

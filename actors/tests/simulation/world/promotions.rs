@@ -1,11 +1,21 @@
 //! Promotions: a standby becomes the database, with or without the last seconds; and an old primary that is back for a while.
 
+use std::collections::BTreeMap;
+
+use postrider_actors::ids::Session;
+
 use super::World;
 use super::broken::Broken;
+use super::database::Former;
 use super::faults::Hit;
 use super::history::What;
 use super::ledger::OLD_PRIMARY;
 use super::scheduler::{MILLI, Micros, SECOND, To};
+
+/// The last heartbeats in tables that answered nobody for that time, which is no silence of anybody's.
+fn rested(beats: &BTreeMap<Session, Micros>, time: Micros) -> BTreeMap<Session, Micros> {
+    beats.iter().map(|(session, at)| (*session, at + time)).collect()
+}
 
 impl World {
     /// The primary dies; after a while a standby is the database, on the next timeline.
@@ -19,7 +29,12 @@ impl World {
         self.db.incarnation += 1;
         self.fault_from_to("database promoted", self.now, self.now + time);
         let died = self.now;
-        self.db.former = Some((died, self.db.store.read(Clone::clone), self.ledger.devices.clone()));
+        self.db.former = Some(Former {
+            at: died,
+            tables: self.db.store.read(Clone::clone),
+            devices: self.ledger.devices.clone(),
+            beats: self.beats.clone(),
+        });
         let snapshot = if tail && !self.db.snapshots.is_empty() { Some(self.db.snapshots[behind].clone()) } else { None };
         self.enter(time, To::World, move |world| {
             let mut tables_of = died;
@@ -50,10 +65,11 @@ impl World {
         if !self.db.up || self.db.past {
             return;
         }
-        let Some((died, former, devices_then)) = self.db.former.clone() else { return };
+        let Some(Former { at: died, tables: former, devices: devices_then, beats }) = self.db.former.clone() else { return };
         let time = self.dice.between(2 * SECOND, 15 * SECOND);
         let now = self.db.store.read(Clone::clone);
         let devices = std::mem::replace(&mut self.ledger.devices, devices_then);
+        let beats = std::mem::replace(&mut self.beats, rested(&beats, self.now - died));
         self.db.store.tamper(|model| *model = former);
         self.db.past = true;
         self.fault_from_to(OLD_PRIMARY, self.now, self.now + time);
@@ -62,7 +78,8 @@ impl World {
             let past = world.db.store.read(Clone::clone);
             world.db.store.tamper(|model| *model = now);
             let devices_then = std::mem::replace(&mut world.ledger.devices, devices);
-            world.db.former = Some((world.now, past, devices_then));
+            let beats_then = std::mem::replace(&mut world.beats, rested(&beats, time));
+            world.db.former = Some(Former { at: world.now, tables: past, devices: devices_then, beats: beats_then });
             world.db.past = false;
             world.others_answer(world.now - time);
         });

@@ -85,6 +85,8 @@ fn tail(world: &World, findings: &[Finding]) -> Vec<String> {
     };
     let mut lines: Vec<String> = entries[..place].iter().rev().filter(|entry| told(entry)).take(around).map(|entry| entry.tell()).collect();
     lines.reverse();
-    lines.extend(entries[place..].iter().filter(|entry| told(entry)).take(10).map(|entry| entry.tell()));
+    lines.extend(
+        entries[place..].iter().filter(|entry| told(entry)).take(if around > 1_000 { around } else { 10 }).map(|entry| entry.tell()),
+    );
     lines
 }

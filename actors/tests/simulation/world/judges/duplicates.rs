@@ -48,7 +48,9 @@ fn excused(world: &World, first: &Send, second: &Send) -> bool {
     let until = second.began + 7 * SECOND;
     let unmarked = entries[since..].iter().take_while(|entry| entry.at <= until).any(|entry| {
         let here = entry.node == Some(first.node);
-        let ended = matches!(entry.what, What::Killed | What::Ended(_) | What::Paused) && entry.at <= second.began;
+        // One that ended before its patience did never heard that they were not.
+        let patience = first.heard.map_or(second.began, |heard| heard + 7 * SECOND).max(second.began);
+        let ended = matches!(entry.what, What::Killed | What::Ended(_) | What::Paused) && entry.at <= patience;
         here && (ended || matches!(entry.what, What::MarkFailed))
     });
     answer_lost || tail_lost || troubled || unmarked

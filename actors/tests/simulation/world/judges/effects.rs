@@ -7,7 +7,7 @@ use postrider_actors::ids::{EventKey, MailboxId, Session};
 use super::Finding;
 use crate::world::World;
 use crate::world::history::{Entry, What};
-use crate::world::scheduler::SECOND;
+use crate::world::scheduler::{Micros, SECOND};
 
 #[derive(Default)]
 struct Effects {
@@ -15,7 +15,9 @@ struct Effects {
     gates: BTreeMap<Session, i64>,
     closed: BTreeSet<Session>,
     rows: BTreeSet<(MailboxId, EventKey)>,
-    stamps: BTreeMap<MailboxId, Session>,
+    stamps: BTreeMap<MailboxId, (Session, Micros)>,
+    /// Whom a mailbox was given to in a tail that was lost: until its gate closes or its next heartbeat is answered, it cannot know that it lost it.
+    lost: BTreeMap<MailboxId, Session>,
 }
 
 /// Reads the history.
@@ -36,8 +38,13 @@ impl Effects {
             }
             What::Suspended => drop(self.gates.remove(&entry.session)),
             What::GateClosed => drop(self.closed.insert(entry.session)),
-            What::Stamped { mailboxes, .. } => self.stamps.extend(mailboxes.iter().map(|mailbox| (*mailbox, entry.session))),
-            What::Promoted { .. } => self.stamps.clear(),
+            What::Stamped { mailboxes, .. } => {
+                self.stamps.extend(mailboxes.iter().map(|mailbox| (*mailbox, (entry.session, entry.at))));
+            }
+            What::Promoted { tables_of, .. } => {
+                let stamps = std::mem::take(&mut self.stamps).into_iter();
+                self.lost = stamps.filter(|(_, (_, at))| at > tables_of).map(|(mailbox, (session, _))| (mailbox, session)).collect();
+            }
             What::Committed { mailbox, rows, .. } => self.rows.extend(rows.iter().map(|(_, event)| (*mailbox, *event))),
             What::CommitBegan { mono, .. } => self.gate(entry, *mono, "a commit", findings),
             What::SendBegan { mono, mailbox, events, .. } => {
@@ -46,7 +53,8 @@ impl Effects {
                     let text = format!("mailbox {mailbox}: {event:?} was pushed and no row of it was ever committed");
                     findings.push(Finding::new("effects", entry.at, text));
                 }
-                if let Some(owner) = self.stamps.get(mailbox).filter(|owner| **owner != entry.session) {
+                let owner = self.stamps.get(mailbox).map(|(owner, _)| owner).filter(|owner| **owner != entry.session);
+                if let Some(owner) = owner.filter(|_| self.lost.get(mailbox) != Some(&entry.session)) {
                     let text = format!("mailbox {mailbox}: pushed by {} after {owner} had stamped it", entry.session);
                     findings.push(Finding::new("effects", entry.at, text));
                 }
