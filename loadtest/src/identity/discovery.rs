@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use super::server::IdentityOptions;
 use super::tokens::Refused;
 
+/// Names in the place of a tenant under which the documents of all tenants are found; their issuer is a pattern.
+pub(super) const FOR_ALL: [&str; 3] = ["common", "organizations", "consumers"];
+
 /// The provider as a client sees it: by the name under which it was asked.
 pub(super) struct Place<'a> {
     /// The `Host` header.
@@ -39,7 +42,7 @@ impl<'a> Place<'a> {
 
     fn is_of_tenant(&self, path: &str, end: &str) -> bool {
         let tenant = path.strip_prefix('/').and_then(|path| path.strip_suffix(end));
-        tenant.is_some_and(|tenant| self.options.has_tenant(tenant))
+        tenant.is_some_and(|tenant| self.options.has_tenant(tenant) || FOR_ALL.contains(&tenant))
     }
 
     /// What an assertion may name as its audience: the token endpoint under each of its names, or the tenant as issuer.
@@ -53,8 +56,9 @@ impl<'a> Place<'a> {
 /// The discovery document of a tenant (OpenID Connect Discovery 1.0), as Entra words it.
 pub(super) fn tenant(place: &Place<'_>, tenant: &str) -> Value {
     let base = format!("https://{}/{tenant}", place.host);
+    let issuer = if FOR_ALL.contains(&tenant) { format!("https://{}/{{tenantid}}/v2.0", place.host) } else { format!("{base}/v2.0") };
     json!({
-        "issuer": format!("{base}/v2.0"),
+        "issuer": issuer,
         "token_endpoint": format!("{base}/oauth2/v2.0/token"),
         "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt", "client_secret_basic"],
         "jwks_uri": format!("{base}/discovery/v2.0/keys"),

@@ -225,7 +225,9 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
             Err(refused) => json_of(refused.status.as_u16(), &refused.json()),
         },
         path => match place.tenant_of_discovery(path) {
-            Some(tenant) if shared.options.has_tenant(tenant) => json_of(200, &discovery::tenant(&place, tenant)),
+            Some(tenant) if shared.options.has_tenant(tenant) || discovery::FOR_ALL.contains(&tenant) => {
+                json_of(200, &discovery::tenant(&place, tenant))
+            }
             Some(_) => {
                 let refused = tokens::Refused::no_tenant();
                 json_of(refused.status.as_u16(), &refused.json())

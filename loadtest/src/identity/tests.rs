@@ -244,6 +244,9 @@ async fn what_the_documents_name_is_there() {
     let endpoint = format!("{base}/corp.example/oauth2/v2.0/authorize");
     let instance = provider.get(&format!("/common/discovery/instance?api-version=1.1&authorization_endpoint={endpoint}")).await;
     let document = instance["tenant_discovery_endpoint"].as_str().unwrap().strip_prefix(&base).unwrap().to_owned();
+    let all = provider.get("/common/v2.0/.well-known/openid-configuration").await;
+    assert_eq!(all["issuer"], format!("{base}/{{tenantid}}/v2.0"));
+    assert_eq!(provider.http.get(all["jwks_uri"].as_str().unwrap()).send().await.unwrap().status().as_u16(), 200);
     let elsewhere = provider.get("/common/discovery/instance?authorization_endpoint=https://x.example/t/oauth2/v2.0/authorize").await;
     assert_eq!(elsewhere["error"], "invalid_instance");
     assert_eq!(provider.get("/nowhere.example/v2.0/.well-known/openid-configuration").await["error_codes"][0], 90_002);
