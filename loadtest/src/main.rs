@@ -62,6 +62,9 @@ struct Serve {
     /// Another host name in the servers' certificates, for a client that cannot be told another address than its provider's.
     #[arg(long)]
     name: Vec<String>,
+    /// FCM names the field that it refuses, as it did in 2018; without this it gives its error code alone, as it does today.
+    #[arg(long)]
+    fcm_violations: bool,
     /// Make so many mailboxes user1@example.com, user2@example.com, ...
     #[arg(long, default_value_t = 10)]
     users: usize,
@@ -122,7 +125,7 @@ async fn command(cli: Cli) -> anyhow::Result<bool> {
     }
 }
 
-async fn start(world: &World, take_strangers: bool, names: &[String]) -> anyhow::Result<Arc<Simulators>> {
+async fn start(world: &World, change: Options) -> anyhow::Result<Arc<Simulators>> {
     let dir: &Path = &world.dir;
     let credentials = Credentials::load_or_create(dir).with_context(|| format!("credentials in {}", dir.display()))?;
     let options = Options {
@@ -131,9 +134,7 @@ async fn start(world: &World, take_strangers: bool, names: &[String]) -> anyhow:
         ports: Ports::DEVELOPMENT,
         heartbeat: Duration::from_secs(world.heartbeat.max(1)),
         window: Duration::from_millis(world.window_ms),
-        take_strangers,
-        names: names.to_vec(),
-        ..Options::default()
+        ..change
     };
     let simulators = Simulators::start_with(options, credentials).await.context("the simulators cannot listen")?;
     simulators.write_development_files(dir).with_context(|| format!("cannot write to {}", dir.display()))?;
@@ -141,7 +142,9 @@ async fn start(world: &World, take_strangers: bool, names: &[String]) -> anyhow:
 }
 
 async fn serve(serve: &Serve) -> anyhow::Result<()> {
-    let simulators = start(&serve.world, true, &serve.name).await?;
+    let change =
+        Options { take_strangers: true, names: serve.name.clone(), fcm_names_violations: serve.fcm_violations, ..Options::default() };
+    let simulators = start(&serve.world, change).await?;
     for number in 1..=serve.users {
         simulators.world().add_mailbox(&format!("user{number}@example.com"));
     }
@@ -161,7 +164,7 @@ async fn serve(serve: &Serve) -> anyhow::Result<()> {
 }
 
 async fn run(run: Run) -> anyhow::Result<bool> {
-    let simulators = start(&run.world, false, &[]).await?;
+    let simulators = start(&run.world, Options::default()).await?;
     let plan = Plan {
         api: run.api,
         caller: run.admin_key.map_or(Caller::Users, Caller::ApiKey),

@@ -82,6 +82,8 @@ impl Version {
     pub(super) const UNSAID: Self = Self(0);
     /// Streaming notifications came with it.
     pub(super) const E2010_SP1: Self = Self(3);
+    /// The last of all.
+    pub(super) const LATEST: Self = Self(VERSIONS.len() - 1);
     const E2013: Self = Self(5);
 
     /// The version of that name.

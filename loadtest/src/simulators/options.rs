@@ -61,6 +61,8 @@ pub struct Options {
     pub window: Duration,
     /// Whether a well-formed device token that nobody entered counts as installed.
     pub take_strangers: bool,
+    /// Whether FCM names the field that it refuses, as it did in 2018, rather than giving its error code alone.
+    pub fcm_names_violations: bool,
     /// Bundle ids that may be pushed to.
     pub topics: Vec<String>,
     /// `aud` of phone users' tokens.
@@ -83,6 +85,7 @@ impl Default for Options {
             stream_minute: Duration::from_secs(60),
             window: Duration::from_secs(3),
             take_strangers: false,
+            fcm_names_violations: false,
             topics: vec![Credentials::APP.to_owned()],
             audience: "postrider".to_owned(),
             apns_streams: 1_000,

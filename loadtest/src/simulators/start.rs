@@ -105,6 +105,7 @@ impl<'a> Start<'a> {
         options.bind = self.bind(self.options.ports.fcm);
         options.project = Credentials::FCM_PROJECT.to_owned();
         options.faults = self.push_provider_faults(3);
+        options.names_violations = self.options.fcm_names_violations;
         options.token_faults = self.service_faults(4);
         let google = Google::start(options).await.map_err(at("FCM", self.options.ports.fcm))?;
         google.set_account(Credentials::FCM_EMAIL, self.credentials.fcm_key.public_key_raw());

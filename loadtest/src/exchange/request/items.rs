@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::super::names::{MAX_CHANGES, MESSAGES, TYPES};
 use super::super::schema::{Sequence, Violation, attribute, number, word};
+use super::super::vocabulary::Version;
 use super::FolderName;
 use crate::xml::Element;
 
@@ -240,8 +241,12 @@ fn ascending_by_time(order: &Element) -> Result<bool, Violation> {
 
 fn received_field(parts: &mut Sequence<'_>) -> Result<(), Violation> {
     let path = parts.any_type().ok_or_else(|| Violation::new("a property is missing"))?;
-    if path.name == "FieldURI" && attribute(path, "FieldURI")? == "item:DateTimeReceived" {
-        return Ok(());
+    if path.name == "FieldURI" {
+        match attribute(path, "FieldURI")? {
+            "item:DateTimeReceived" => return Ok(()),
+            uri if !Version::LATEST.has_field(uri) => return Err(Violation::new(format!("no property is called '{uri}'"))),
+            _ => {}
+        }
     }
     Err(Violation::not_simulated("orders and restrictions by anything but item:DateTimeReceived"))
 }

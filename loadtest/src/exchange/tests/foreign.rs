@@ -144,6 +144,9 @@ async fn properties_by_number_or_by_key_are_asked_for_in_vain_and_the_oldest_can
     let reply = company.ask(ANNA, &body).send().await;
     assert_eq!((reply.value("Subject"), reply.attribute("RootFolder", "TotalItemsInView")), ("first".to_owned(), "2".to_owned()));
     assert_eq!(reply.attribute("RootFolder", "IncludesLastItemInRange"), "false");
+    let unknown = body.replace("item:DateTimeReceived", "item:Received");
+    assert_eq!(company.ask(ANNA, &unknown).send().await.code(), "ErrorSchemaValidation");
+    assert_eq!(company.misuse(), ["schema"]);
     assert!(company.misuse().is_empty() && company.remarks().is_empty());
 }
 
