@@ -83,7 +83,7 @@ impl Node {
         let clock = Arc::new(SystemClock::default());
         let seed: u64 = rand::random();
         let outgoing = ClientOptions::new(TrustRoots::load(&config.http.roots)?);
-        let push = Arc::new(PushSenders::new(&config.push, &(clock.clone() as Arc<dyn Clock>))?);
+        let push = Arc::new(PushSenders::resting(&config.push, config.core.breaker_pause, &(clock.clone() as Arc<dyn Clock>))?);
         let mail = Arc::new(assemble(ExchangeParts {
             ews: &config.ews,
             autodiscover: &config.autodiscover,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use postrider_actors::ids::TenantId;
@@ -16,7 +17,9 @@ use crate::probe::Step;
 use crate::telemetry::metrics;
 
 /// How long a push rests whose channel has no credential: a person has to put it back.
-const NO_CREDENTIAL_PAUSE: std::time::Duration = std::time::Duration::from_secs(600);
+const NO_CREDENTIAL_PAUSE: Duration = Duration::from_secs(600);
+/// How long a channel rests first, where nothing else is configured.
+const FIRST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Why the push side cannot start, and with which entry of the configuration.
 #[derive(Debug, thiserror::Error)]
@@ -71,9 +74,17 @@ impl PushSenders {
     /// # Errors
     /// [`PushError`] names the entry and what would be right.
     pub fn new(push: &config::Push, clock: &Arc<dyn Clock>) -> Result<Self, PushError> {
+        Self::resting(push, FIRST_PAUSE, clock)
+    }
+
+    /// The same for channels that rest for `pause` first when their credentials are refused.
+    ///
+    /// # Errors
+    /// [`PushError`] names the entry and what would be right.
+    pub fn resting(push: &config::Push, pause: Duration, clock: &Arc<dyn Clock>) -> Result<Self, PushError> {
         http::install_tls_provider();
         let mut by_channel = BTreeMap::new();
-        let mut tokens = ProviderTokens::default();
+        let mut tokens = ProviderTokens::new(pause);
         for (entry, apns) in push.apns.iter().enumerate() {
             for (provider, environment) in [(Provider::Apns, Environment::Production), (Provider::ApnsSandbox, Environment::Sandbox)] {
                 let sender = ApnsSender::new(push, apns, environment, &mut tokens, Arc::clone(clock));

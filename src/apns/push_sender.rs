@@ -98,14 +98,15 @@ impl ApnsSender {
             Environment::Sandbox => (&apns.sandbox_url, "sandbox"),
         };
         let (server, devices) = devices_address(url)?;
+        let name = format!("APNs {place}, tenant {}, app {}", apns.tenant, apns.app);
         Ok(Self {
-            name: format!("APNs {place}, tenant {}, app {}", apns.tenant, apns.app),
             devices,
             topic: topic_header(apns.topic.as_ref().unwrap_or(&apns.app))?,
             token: tokens.of(&apns.team_id, &apns.key_id, &key)?,
-            lanes: Lanes::new(&options, server, apns.connections).ok_or_else(|| ApnsError::Url(url.clone()))?,
+            lanes: Lanes::new(&name, &options, server, apns.connections).ok_or_else(|| ApnsError::Url(url.clone()))?,
             room: Room::new(apns.in_flight, push.room_timeout),
             timeout: push.timeout,
+            name,
             clock: ClockHandle(clock),
         })
     }
@@ -135,12 +136,21 @@ impl ApnsSender {
                 Err(Failure::Unknown(reason)) => return Verdict::Unknown { reason },
             };
             match self.read(&answer) {
-                Reading::Settled(verdict) => return verdict,
-                Reading::TokenExpired(verdict) if this.renewed => return verdict,
-                Reading::TokenExpired(verdict) => match self.renewed(&this.token) {
-                    Some(token) => this = Try { token, renewed: true, ..this },
-                    None => return verdict,
-                },
+                Reading::Settled(verdict) => {
+                    if verdict == Verdict::Accepted {
+                        self.token.works(&this.token);
+                    }
+                    return verdict;
+                }
+                reading @ (Reading::TokenExpired(_) | Reading::TokenInvalid(_)) => {
+                    let expired = matches!(reading, Reading::TokenExpired(_));
+                    let (Reading::TokenExpired(verdict) | Reading::TokenInvalid(verdict)) = reading else { continue };
+                    // Noted in any case: another one is signed when the channel's first pause is over.
+                    match self.another(&this.token, expired) {
+                        Some(token) if !this.renewed => this = Try { token, renewed: true, ..this },
+                        _ => return verdict,
+                    }
+                }
                 Reading::TooLarge(verdict) if this.shortened => return verdict,
                 Reading::TooLarge(_) => {
                     this = Try { payload: payload::payload(push, SHORTER_PAYLOAD_BYTES).into(), shortened: true, ..this };
@@ -188,8 +198,8 @@ impl ApnsSender {
         verdict::read(answer.status.as_u16(), retry_after(&answer.headers, self.clock.0.now()), &answer.body)
     }
 
-    fn renewed(&self, refused: &Token) -> Option<Token> {
-        self.token.renewed(refused, self.clock.0.now(), self.clock.0.monotonic()).ok().flatten()
+    fn another(&self, refused: &Token, expired: bool) -> Option<Token> {
+        self.token.refused(refused, expired, self.clock.0.now(), self.clock.0.monotonic()).ok().flatten()
     }
 
     /// Checks the credential against the service itself: a push to a device that nobody has is refused for its device, if all else is right.

@@ -15,6 +15,8 @@ pub enum Reading {
     Settled(Verdict),
     /// The provider token has expired: renew it and repeat, once; if that has been done, this is the verdict.
     TokenExpired(Verdict),
+    /// The provider token is refused, expired or not: if another one is worth a try, repeat, once; else this is the verdict.
+    TokenInvalid(Verdict),
     /// The payload is too large: shorten it and repeat, once; if that has been done, this is the verdict.
     TooLarge(Verdict),
 }
@@ -43,6 +45,7 @@ pub fn read(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Reading 
             let since = refusal.timestamp.map(|millis| Timestamp(millis.saturating_mul(1_000)));
             Reading::Settled(Verdict::DeviceGone { since, certain: since.is_some(), reason })
         }
+        (403, "InvalidProviderToken") => Reading::TokenInvalid(Verdict::Credentials { reason }),
         (403, "ExpiredProviderToken") => Reading::TokenExpired(Verdict::Credentials { reason }),
         // A topic that the key may not use, or that is none, is the configuration's: every push of the app would come back so.
         (401 | 403, _) | (400, "BadTopic" | "MissingTopic" | "TopicDisallowed") => Reading::Settled(Verdict::Credentials { reason }),

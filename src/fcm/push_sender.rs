@@ -53,13 +53,14 @@ impl FcmSender {
             ..ClientOptions::new(TrustRoots::load(&fcm.roots)?)
         };
         let (server, messages) = messages_address(&fcm.url, &account.project)?;
+        let name = format!("FCM, tenant {}, app {}", fcm.tenant, fcm.app);
         Ok(Self {
-            name: format!("FCM, tenant {}, app {}", fcm.tenant, fcm.app),
             messages,
             token: AccessToken::new(account, client(&options)?, Arc::clone(&clock)),
-            lanes: Lanes::new(&options, server, fcm.connections).ok_or_else(|| FcmError::Url(fcm.url.clone()))?,
+            lanes: Lanes::new(&name, &options, server, fcm.connections).ok_or_else(|| FcmError::Url(fcm.url.clone()))?,
             room: Room::new(fcm.in_flight, push.room_timeout),
             timeout: push.timeout,
+            name,
             clock,
         })
     }

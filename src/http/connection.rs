@@ -2,17 +2,18 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use h2::client::{Connection as Driver, SendRequest};
-use h2::{Ping, PingPong, RecvStream};
+use h2::client::{Connection as Driver, ResponseFuture, SendRequest};
+use h2::{Ping, PingPong, RecvStream, SendStream};
 use http::uri::{Authority, Scheme};
 use http::{Request, Uri};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower::Service as _;
@@ -25,17 +26,28 @@ use super::{ClientOptions, HttpConnector};
 const MAX_ANSWER_BYTES: usize = 4096;
 /// Longest explanation that is kept of a request that failed.
 const MAX_TOLD: usize = 200;
+/// So many requests in a row without an answer in time, and a connection is left.
+pub(super) const TIMEOUTS: u32 = 3;
 
 /// What became of a request that has no answer.
 #[derive(Debug)]
 pub(super) enum Fate {
+    /// It never left, and this connection takes no more.
+    NotSent(Arc<str>),
     /// It was provably not processed, and this connection takes no more.
     LeftBehind(Arc<str>),
     /// It was provably not processed; the connection goes on.
     Refused(Arc<str>),
     /// It was sent, and what became of it is not known.
     Unknown(Arc<str>),
+    /// It had not gone out as a whole by the deadline: the peer cannot have acted on it.
+    Unsent(Arc<str>),
+    /// It was sent, and no answer came by the deadline.
+    Unanswered,
 }
+
+/// An answer that came before the request's end.
+type Early = Result<http::Response<RecvStream>, h2::Error>;
 
 /// How connections to one server are opened.
 pub(super) struct Opener {
@@ -90,6 +102,10 @@ struct Signs {
     heard: AtomicBool,
     /// A request was answered with good credentials.
     warm: AtomicBool,
+    /// A request was answered.
+    answered: AtomicBool,
+    /// Requests in a row that got no answer in time.
+    timeouts: AtomicU32,
 }
 
 /// An open connection. It lasts until the peer closes it or ceases to answer; the last request on it is answered though nobody holds it any more.
@@ -106,7 +122,24 @@ impl Connection {
         !self.signs.over.load(Ordering::Acquire)
     }
 
-    /// Whether a request on it was answered with good credentials, and none failed since.
+    /// Whether any request on it was answered.
+    pub(super) fn was_answered(&self) -> bool {
+        self.signs.answered.load(Ordering::Acquire)
+    }
+
+    /// How many requests in a row got no answer in time.
+    pub(super) fn timeouts(&self) -> u32 {
+        self.signs.timeouts.load(Ordering::Acquire)
+    }
+
+    /// One more got none. At the third it takes no more: a peer may acknowledge every PING and answer no request for hours.
+    pub(super) fn timed_out(&self) {
+        if self.signs.timeouts.fetch_add(1, Ordering::AcqRel) + 1 >= TIMEOUTS {
+            self.leave();
+        }
+    }
+
+    /// Whether a request on it was answered with good credentials, and none was refused unprocessed since.
     pub(super) fn is_warm(&self) -> bool {
         self.signs.warm.load(Ordering::Acquire)
     }
@@ -116,30 +149,67 @@ impl Connection {
         self.signs.warm.store(warm, Ordering::Release);
     }
 
-    /// Makes one request and reads its answer.
-    pub(super) async fn exchange(&self, authority: &Authority, call: &Call<'_>) -> Result<Answer, Fate> {
-        // What fails before a stream is open never left.
-        let unsent = |error: h2::Error| Fate::LeftBehind(told("not sent", &error));
-        let request = request(authority, call);
-        let (response, mut body) = {
-            let mut requests = self.requests.lock().await;
-            std::future::poll_fn(|context| requests.poll_ready(context)).await.map_err(unsent)?;
-            requests.send_request(request, call.body.is_empty()).map_err(unsent)?
+    /// Makes one request and reads its answer, by `deadline`.
+    pub(super) async fn exchange(&self, authority: &Authority, deadline: Instant, call: &Call<'_>) -> Result<Answer, Fate> {
+        let (response, early) = self.send(authority, deadline, call).await?;
+        let answered = match early {
+            Some(answered) => answered,
+            None => timeout_at(deadline, response).await.map_err(|_| Fate::Unanswered)?,
         };
-        if !call.body.is_empty() {
-            // An error here is one of the stream, which the answer tells as well.
-            let _ = body.send_data(call.body.clone(), true);
-        }
-        let (head, body) = response.await.map_err(|error| fate(&error))?.into_parts();
+        let (head, body) = answered.map_err(|error| fate(&error))?.into_parts();
         self.signs.heard.store(true, Ordering::Relaxed);
-        // The status has said whether the request was acted on; a body that is too long or breaks off costs only the reason.
-        let body = read(body).await.unwrap_or_default();
+        self.signs.answered.store(true, Ordering::Release);
+        self.signs.timeouts.store(0, Ordering::Release);
+        // The status has said whether the request was acted on; a body that is too long, late or breaks off costs only the reason.
+        let body = timeout_at(deadline, read(body)).await.ok().flatten().unwrap_or_default();
         Ok(Answer { status: head.status, headers: head.headers, body })
+    }
+
+    /// Opens a stream and sends the request as a whole. An answer may come before the request's end, and is as good.
+    ///
+    /// Others wait until its first bytes may go: a stream that is not open yet wakes only one of those who wait for it.
+    async fn send(&self, authority: &Authority, deadline: Instant, call: &Call<'_>) -> Result<(ResponseFuture, Option<Early>), Fate> {
+        // What fails before a stream is open never left.
+        let unsent = |error: h2::Error| Fate::NotSent(told("not sent", &error));
+        let late = |_| Fate::Unsent("not sent in time".into());
+        let request = request(authority, call);
+        let mut guard = timeout_at(deadline, self.requests.lock()).await.map_err(late)?;
+        let ready = timeout_at(deadline, std::future::poll_fn(|context| guard.poll_ready(context))).await;
+        ready.map_err(late)?.map_err(unsent)?;
+        let (mut response, mut body) = guard.send_request(request, call.body.is_empty()).map_err(unsent)?;
+        let mut requests = Some(guard);
+        let mut data = call.body.clone();
+        while !data.is_empty() {
+            tokio::select! {
+                biased;
+                () = write(&mut body, &mut data) => {}
+                answered = timeout_at(deadline, &mut response) => return Ok((response, Some(answered.map_err(late)?))),
+            }
+            requests.take();
+        }
+        Ok((response, None))
     }
 
     /// No request goes out on it from here on.
     pub(super) fn leave(&self) {
         self.signs.over.store(true, Ordering::Release);
+    }
+}
+
+/// Hands over as much of a body as the peer's limits on streams and bytes allow, and waits until that is something: a stream has room only once it is open.
+/// An error is the stream's, which the answer tells as well: then nothing is left.
+async fn write(stream: &mut SendStream<Bytes>, data: &mut Bytes) {
+    stream.reserve_capacity(data.len());
+    let room = match stream.capacity() {
+        0 => match std::future::poll_fn(|context| stream.poll_capacity(context)).await {
+            Some(Ok(room)) => room,
+            Some(Err(_)) | None => return data.clear(),
+        },
+        room => room,
+    };
+    let piece = data.split_to(room.min(data.len()));
+    if stream.send_data(piece, data.is_empty()).is_err() {
+        data.clear();
     }
 }
 

@@ -10,6 +10,9 @@ use crate::apns::verdict::{Reading, read};
 fn expected(text: &str) -> Reading {
     let (verdict, reason) = text.split_once(' ').unwrap_or((text, ""));
     let reason = reason.into();
+    if verdict == "invalid" {
+        return Reading::TokenInvalid(Verdict::Credentials { reason });
+    }
     if let Some(since) = verdict.strip_prefix("gone@") {
         return Reading::Settled(Verdict::DeviceGone { since: Some(Timestamp(since.parse().unwrap())), certain: true, reason });
     }
