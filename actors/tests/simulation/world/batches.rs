@@ -12,6 +12,7 @@ use super::World;
 use super::broken::Broken;
 use super::database::{PATIENCE, Way, at_once};
 use super::history::What;
+use super::steps::Step;
 
 type CommitReply = Box<dyn FnOnce(&mut World, CommitAnswer)>;
 type WriteReply = Box<dyn FnOnce(&mut World, Result<(), StoreError>)>;
@@ -102,6 +103,7 @@ impl World {
                 world.commit_batch(node);
             });
         }
+        self.step_begins(node, Step::Commit);
         let run = move |world: &mut World| world.commit_at_database(node, &batch);
         self.ask(node, Way::Pool, PATIENCE, run, move |world, answer| {
             let answers = answers(&order, &places, answer);
@@ -177,6 +179,7 @@ impl World {
             world.note(Some(node), What::Marked(ids));
             answer
         };
+        self.step_begins(node, Step::Mark);
         self.ask(node, Way::Pool, PATIENCE, run, then);
     }
 
@@ -190,6 +193,7 @@ impl World {
         if retries.is_empty() {
             return then(self, before);
         }
+        self.step_begins(node, Step::Retry);
         let run = move |world: &mut World| at_once(world.db.store.schedule(&retries));
         self.ask(node, Way::Pool, PATIENCE, run, move |world, answer| then(world, before.and(answer)));
     }

@@ -13,6 +13,7 @@ use super::World;
 use super::database::{Way, at_once};
 use super::history::What;
 use super::scheduler::{MILLI, Micros, SECOND};
+use super::steps::Step;
 
 /// How long a drain may take.
 pub const DEADLINE: Micros = 15 * SECOND;
@@ -32,6 +33,7 @@ impl World {
             if !view.is_ok_and(others) {
                 return world.settle_all(node, until);
             }
+            world.step_begins(node, Step::Drain);
             let run = move |world: &mut World| at_once(world.db.store.drain(&name));
             world.ask(node, Way::Pool, until - FAREWELL - world.now, run, move |world, _| world.handing_over(node, until));
         });
@@ -89,6 +91,7 @@ impl World {
             return self.depart(node);
         }
         let name = self.machines[node].name.clone();
+        self.step_begins(node, Step::Leave);
         let run = move |world: &mut World| at_once(world.db.store.leave(&name, session));
         self.ask(node, Way::Pool, FAREWELL, run, move |world, _| world.depart(node));
     }

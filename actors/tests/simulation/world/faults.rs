@@ -119,6 +119,7 @@ impl World {
     /// Counts a fault that hit.
     pub fn hit(&mut self, hit: Hit) {
         *self.hits.entry(hit).or_default() += 1;
+        self.met(hit);
     }
 
     /// Notes that something is wrong everywhere in that span.

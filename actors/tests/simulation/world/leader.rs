@@ -11,6 +11,7 @@ use super::faults::Hit;
 use super::history::What;
 use super::machine::{Alarm, Uid};
 use super::scheduler::{MILLI, SECOND};
+use super::steps::Step;
 
 /// The actor of placement.
 pub struct Placement {
@@ -73,10 +74,12 @@ impl World {
                 });
             }
             Effect::Lead(seen) => {
+                self.step_begins(node, Step::Lead);
                 let run = move |world: &mut World| at_once(world.db.store.lead(me, seen));
                 self.ask(node, Way::Pool, deadline, run, move |world, answer| world.placement_tell(node, uid, Input::Led(answer)));
             }
             Effect::Commit(plan) => {
+                self.step_begins(node, Step::Plan);
                 let run = move |world: &mut World| at_once(world.db.store.plan_commit(&plan));
                 self.ask(node, Way::Pool, PATIENCE, run, move |world, answer| {
                     world.placement_tell(node, uid, Input::Committed(answer));

@@ -29,9 +29,10 @@ pub mod scheduler;
 pub mod sending;
 pub mod shard;
 pub mod source;
+pub mod steps;
 pub mod strikes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -55,6 +56,7 @@ use plan_of_faults::Plan;
 use provider::Provider;
 use scheduler::{Micros, SECOND, Scheduler, To};
 use source::Source;
+use steps::{Step, Steps};
 
 /// Shards of a simulated cluster.
 const SHARDS: u16 = 8;
@@ -93,6 +95,10 @@ pub struct World {
     pub history: History,
     /// Faults that hit.
     pub hits: BTreeMap<Hit, u64>,
+    /// Steps of the protocol that began lately, and faults that wait for one.
+    pub steps: Steps,
+    /// Which faults fell into which steps.
+    pub pairs: BTreeSet<(Hit, Step)>,
     /// The rule that is broken on purpose.
     pub broken: Option<Broken>,
     /// No large fault begins after this.
@@ -148,6 +154,8 @@ impl World {
             ledger: Ledger::default(),
             history: History::default(),
             hits: BTreeMap::new(),
+            steps: Steps::aiming(plan.aims.clone()),
+            pairs: BTreeSet::new(),
             broken,
             faults_end: plan.faults_end,
             workload_ends: plan.faults_end + 60 * SECOND,

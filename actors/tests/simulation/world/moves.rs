@@ -10,11 +10,13 @@ use postrider_actors::ports::cluster_store::ClusterStore;
 use super::World;
 use super::database::{PATIENCE, Way, at_once};
 use super::machine::Uid;
+use super::steps::Step;
 
 impl World {
     /// Takes new epochs for all that is ours.
     pub fn reclaim(&mut self, node: usize, uid: Uid) {
         let session = self.session(node);
+        self.step_begins(node, Step::Reclaim);
         let run = move |world: &mut World| at_once(world.db.store.reclaim(session, None));
         self.ask(node, Way::Pool, PATIENCE, run, move |world, answer| world.node_tell(node, uid, Input::Reclaimed(answer)));
     }
@@ -22,6 +24,7 @@ impl World {
     /// Takes new epochs for shards of which it is not known whether they went.
     pub fn retake(&mut self, node: usize, uid: Uid, shards: Vec<ShardId>) {
         let (session, asked) = (self.session(node), shards.clone());
+        self.step_begins(node, Step::Retake);
         let run = move |world: &mut World| at_once(world.db.store.reclaim(session, Some(&asked)));
         self.ask(node, Way::Pool, PATIENCE, run, move |world, answer| world.node_tell(node, uid, Input::Retaken(shards, answer)));
     }
@@ -29,6 +32,7 @@ impl World {
     /// Says that shards are warmed up.
     pub fn say_ready(&mut self, node: usize, uid: Uid, shards: Vec<ShardId>) {
         let session = self.session(node);
+        self.step_begins(node, Step::Ready);
         let run = move |world: &mut World| at_once(world.db.store.shards_ready(session, &shards));
         self.ask(node, Way::Pool, PATIENCE, run, move |world, _| world.node_tell(node, uid, Input::SaidReady));
     }
@@ -48,6 +52,7 @@ impl World {
             return;
         }
         let (session, asked) = (self.session(node), offered.clone());
+        self.step_begins(node, Step::HandOver);
         let run = move |world: &mut World| at_once(world.db.store.hand_over(session, &asked));
         self.ask(node, Way::Pool, PATIENCE, run, move |world, answer| {
             world.node_tell(node, uid, Input::HandedOver(offered, answer));

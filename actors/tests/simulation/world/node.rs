@@ -17,6 +17,7 @@ use super::faults::Hit;
 use super::history::What;
 use super::machine::{Alarm, Uid};
 use super::scheduler::{Micros, SECOND};
+use super::steps::Step;
 
 /// The node's actor.
 pub struct NodeActor {
@@ -163,6 +164,7 @@ impl World {
             world.beats.entry(join.session).or_insert(world.now);
             at_once(world.db.store.join(&join))
         };
+        self.step_begins(node, Step::Join);
         self.ask(node, Way::Heartbeat, PATIENCE, run, move |world, answer| {
             let wall = world.machines[node].clock.machine_now();
             if let Ok(Joined::Done { now, .. }) = &answer {
@@ -175,6 +177,7 @@ impl World {
     fn enter_cluster(&mut self, node: usize, uid: Uid) {
         let (name, session) = (self.machines[node].name.clone(), self.session(node));
         let run = move |world: &mut World| at_once(world.db.store.enter(&name, session));
+        self.step_begins(node, Step::Enter);
         self.ask(node, Way::Pool, PATIENCE, run, move |world, answer| world.node_tell(node, uid, Input::Entered(answer)));
     }
 
@@ -191,6 +194,7 @@ impl World {
             }
             answer
         };
+        self.step_begins(node, Step::Beat);
         self.ask(node, Way::Heartbeat, patience, run, move |world, answer| {
             if let Ok(Some(beat)) = &answer {
                 world.machines[node].clock.correct(beat.now);

@@ -3,6 +3,7 @@
 use super::dice::Dice;
 use super::faults::Rates;
 use super::scheduler::{MILLI, Micros, SECOND};
+use super::steps::{Aim, Step};
 
 /// One large fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +78,8 @@ pub struct Plan {
     pub rates: Rates,
     /// Large faults, in no order.
     pub faults: Vec<Fault>,
+    /// Faults that wait for a step of the protocol.
+    pub aims: Vec<Aim>,
     /// Whether clocks run wrong.
     pub drift: bool,
     /// When the last fault may begin.
@@ -119,6 +122,7 @@ impl Plan {
             change_every: if dice.percent(50) { dice.between(2, 15) * SECOND } else { 0 },
             rates: Rates::draw(dice),
             faults,
+            aims: aims(dice),
             drift: dice.percent(50),
             faults_end,
             end: faults_end + 320 * SECOND,
@@ -134,6 +138,7 @@ impl Plan {
             change_every: 0,
             rates: Rates::default(),
             faults: Vec::new(),
+            aims: Vec::new(),
             drift: false,
             faults_end: 60 * SECOND,
             end: 120 * SECOND,
@@ -141,7 +146,63 @@ impl Plan {
     }
 }
 
+/// What is aimed at steps of the protocol: what ends, stops or cuts off whoever takes the step, or the database that it is asked of.
+const AIMED: [Kind; 10] = [
+    Kind::Kill,
+    Kind::Kill,
+    Kind::Pause(7 * SECOND),
+    Kind::Pause(60 * SECOND),
+    Kind::Cut,
+    Kind::Promote(true),
+    Kind::Promote(true),
+    Kind::Promote(false),
+    Kind::OldPrimary,
+    Kind::Down,
+];
+
+/// Draws faults that wait for their moment. Half of the seeds have some; these have one step that several of them are aimed at, or several steps.
+fn aims(dice: &mut Dice) -> Vec<Aim> {
+    if !dice.percent(50) {
+        return Vec::new();
+    }
+    let favourite = dice.percent(50).then(|| Step::ALL[dice.index(Step::ALL.len())]);
+    (0..dice.between(1, 5))
+        .map(|_| {
+            let step = favourite.unwrap_or_else(|| Step::ALL[dice.index(Step::ALL.len())]);
+            // Heartbeats and commits are many, the other steps few.
+            let many = matches!(step, Step::Beat | Step::Commit | Step::Mark);
+            let pass = u32::try_from(dice.between(0, if many { 60 } else { 4 })).unwrap_or(0);
+            Aim { step, pass, after: dice.between(0, 8 * MILLI), kind: AIMED[dice.index(AIMED.len())] }
+        })
+        .collect()
+}
+
 impl Rates {
+    /// The small faults by name.
+    pub fn parts(&mut self) -> [(&'static str, &mut u32); 19] {
+        [
+            ("refused", &mut self.refused),
+            ("request_lost", &mut self.request_lost),
+            ("request_held", &mut self.request_held),
+            ("answer_lost", &mut self.answer_lost),
+            ("panic", &mut self.panic),
+            ("busy", &mut self.busy),
+            ("source_slow", &mut self.source_slow),
+            ("source_fails", &mut self.source_fails),
+            ("throttled", &mut self.throttled),
+            ("stream_late", &mut self.stream_late),
+            ("full", &mut self.full),
+            ("hint_late", &mut self.hint_late),
+            ("hint_lost", &mut self.hint_lost),
+            ("hint_doubled", &mut self.hint_doubled),
+            ("push_lost", &mut self.push_lost),
+            ("push_answer_lost", &mut self.push_answer_lost),
+            ("push_refused", &mut self.push_refused),
+            ("push_later", &mut self.push_later),
+            ("race_adoption", &mut self.race_adoption),
+        ]
+    }
+
     /// Draws the small faults of a run; most runs have few of them.
     fn draw(dice: &mut Dice) -> Self {
         let mut rate = |percent: u32, most: i64| if dice.percent(percent) { u32::try_from(dice.between(1, most)).unwrap_or(0) } else { 0 };

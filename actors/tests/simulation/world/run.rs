@@ -1,6 +1,6 @@
 //! One seed from its beginning to its verdict.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::World;
 use super::broken::Broken;
@@ -9,6 +9,7 @@ use super::faults::{Hit, Rates};
 use super::judges::{self, Finding};
 use super::plan_of_faults::Plan;
 use super::scheduler::{Micros, SECOND, To};
+use super::steps::Step;
 
 /// For so long before the end of a run nothing happens any more.
 pub const REST: Micros = 60 * SECOND;
@@ -23,6 +24,8 @@ pub struct Outcome {
     pub tail: Vec<String>,
     /// Faults that hit.
     pub hits: BTreeMap<Hit, u64>,
+    /// Which faults fell into which steps of the protocol.
+    pub pairs: BTreeSet<(Hit, Step)>,
     /// Events that happened.
     pub events: u64,
     /// Pushes that were taken.
@@ -38,6 +41,51 @@ pub fn seed(seed: u64, broken: Option<Broken>) -> Outcome {
     run(dice, &plan, broken)
 }
 
+/// Shortens the faults of a failing seed to those without which its first judge finds nothing. Each try runs the seed once.
+pub fn shorten(seed: u64, judge: &str) -> Plan {
+    let mut dice = Dice::new(seed);
+    let mut plan = Plan::draw(&mut dice);
+    let fails = |plan: &Plan| run(dice.clone(), plan, None).findings.iter().any(|finding| finding.judge == judge);
+    loop {
+        let smaller = smaller(&plan).into_iter().find(|smaller| fails(smaller));
+        match smaller {
+            Some(smaller) => plan = smaller,
+            None => return plan,
+        }
+    }
+}
+
+/// The plan with one fault less, in each way.
+fn smaller(plan: &Plan) -> Vec<Plan> {
+    let mut all = Vec::new();
+    for place in 0..plan.faults.len() {
+        let mut less = plan.clone();
+        less.faults.remove(place);
+        all.push(less);
+    }
+    for place in 0..plan.aims.len() {
+        let mut less = plan.clone();
+        less.aims.remove(place);
+        all.push(less);
+    }
+    let mut rates = plan.rates.clone();
+    let wanted: Vec<usize> = rates.parts().iter().enumerate().filter(|(_, (_, rate))| **rate > 0).map(|(place, _)| place).collect();
+    for place in wanted {
+        let mut less = plan.clone();
+        if let Some((_, rate)) = less.rates.parts().into_iter().nth(place) {
+            *rate = 0;
+        }
+        all.push(less);
+    }
+    if plan.change_every > 0 {
+        all.push(Plan { change_every: 0, ..plan.clone() });
+    }
+    if plan.drift {
+        all.push(Plan { drift: false, ..plan.clone() });
+    }
+    all
+}
+
 /// Runs a plan.
 pub fn run(dice: Dice, plan: &Plan, broken: Option<Broken>) -> Outcome {
     let world = played(dice, plan, broken);
@@ -47,6 +95,7 @@ pub fn run(dice: Dice, plan: &Plan, broken: Option<Broken>) -> Outcome {
         tail: if findings.is_empty() { Vec::new() } else { tail(&world, &findings) },
         findings,
         hits: world.hits,
+        pairs: world.pairs,
         events: world.queue.entered(),
         pushes: world.provider.sends.iter().filter(|send| send.accepted.is_some()).count() as u64,
         mails: world.ledger.mails.len() as u64,

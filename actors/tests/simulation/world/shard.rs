@@ -18,6 +18,7 @@ use super::database::{PATIENCE, Way, at_once};
 use super::faults::Hit;
 use super::history::What;
 use super::machine::{Alarm, Uid};
+use super::steps::Step;
 
 /// The actor of a shard.
 pub struct ShardActor {
@@ -144,6 +145,7 @@ impl World {
         let Some(actor) = self.shard_actor(node, uid) else { return };
         let (shard, authority) = (actor.shard, Authority { fence: epoch, session: actor.session });
         self.race_adoption(shard);
+        self.step_begins(node, Step::Adopt);
         let run = move |world: &mut World| {
             let store = world.db.store.clone();
             let answer = at_once(async {

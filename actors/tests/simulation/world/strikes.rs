@@ -12,6 +12,11 @@ impl World {
     /// A large fault strikes.
     pub fn strike(&mut self, kind: Kind) {
         let node = self.dice.index(self.machines.len());
+        self.strike_at(kind, node);
+    }
+
+    /// A large fault strikes; where it is one of a node, that one.
+    pub fn strike_at(&mut self, kind: Kind, node: usize) {
         match kind {
             Kind::Kill => self.crash(node, Hit::Kill),
             Kind::KillHalf => self.crash_many(self.machines.len().div_ceil(2)),
