@@ -249,6 +249,44 @@ fn functions_are_measured_from_fn_to_their_closing_brace() {
 }
 
 #[test]
+fn every_metric_and_every_value_of_a_label_is_recorded_somewhere() {
+    const DECLARED: [&str; 3] = ["actors/src/telemetry/metrics.rs", "actors/src/telemetry/labels.rs", "src/telemetry/metrics.rs"];
+    let sources = sources(&["src", "actors/src"]);
+    let (declared, others): (Vec<&Source>, Vec<&Source>) = sources.iter().partition(|file| DECLARED.contains(&file.path.as_str()));
+    let product: String = others.iter().filter(|file| !file.path.contains("/testing/")).map(|file| file.product()).collect();
+    let stands = |text: &str, word: &str| {
+        let is_part = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
+        text.match_indices(word).any(|(at, _)| !is_part(text[..at].chars().next_back()) && !is_part(text[at + word.len()..].chars().next()))
+    };
+    let mut never = Vec::new();
+    for file in declared {
+        let mut label = None;
+        for (number, line) in code_lines(&file.text) {
+            let line = line.trim();
+            let kinds = ["counter ", "gauge ", "level ", "histogram "];
+            if let Some(name) = kinds.iter().find_map(|kind| line.strip_prefix(kind)).and_then(|rest| rest.split('(').next()) {
+                let imported = stands(&product, name) && product.contains(&format!("{name}("));
+                if !product.contains(&format!("metrics::{name}")) && !imported {
+                    never.push(format!("{}:{number}: {name}", file.path));
+                }
+            }
+            if let Some(name) = line.strip_prefix("pub enum ") {
+                label = name.split(' ').next();
+            } else if let (Some(name), Some((variant, _))) = (label, line.split_once(" = \"")) {
+                // A label made of something else is made beside its declaration.
+                let own = format!("Self::{variant}");
+                if !stands(&product, &format!("{name}::{variant}")) && !stands(&file.text, &own) {
+                    never.push(format!("{}:{number}: {name}::{variant}", file.path));
+                }
+            } else if line == "}" {
+                label = None;
+            }
+        }
+    }
+    none(never, "a metric that is documented is recorded, and so is each value of a label");
+}
+
+#[test]
 fn metrics_are_recorded_through_the_catalogue() {
     let mut found = Vec::new();
     for file in sources(&["src", "actors/src"]).iter().filter(|file| file.path != "actors/src/telemetry/catalog.rs") {

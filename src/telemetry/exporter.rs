@@ -120,6 +120,29 @@ mod tests {
     use crate::telemetry::metrics::{LimitedBy, api_limited, push_seconds, stream_open};
 
     #[test]
+    fn every_metric_of_the_catalogues_comes_out_when_its_function_is_called() {
+        let recorder = recorder().expect("the catalogues have buckets");
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            postrider_actors::telemetry::metrics::record_each();
+            crate::telemetry::metrics::record_each();
+        });
+        let text = handle.render();
+        for metric in catalog::all() {
+            let value = |line: &str| {
+                let rest = line.strip_prefix(metric.name)?;
+                let rest = if let Kind::Histogram { .. } = metric.kind { rest.strip_prefix("_count")? } else { rest };
+                if rest.starts_with(['{', ' ']) { rest.rsplit(' ').next()?.parse::<f64>().ok() } else { None }
+            };
+            let values: Vec<f64> = text.lines().filter_map(value).collect();
+            assert!(!values.is_empty(), "{} is not in\n{text}", metric.name);
+            // What counts while something lives is back at zero.
+            let is_level = metric.kind == Kind::Gauge && values.iter().sum::<f64>() == 0.0;
+            assert!(is_level || values.iter().sum::<f64>() == 1.0, "{}: {values:?}", metric.name);
+        }
+    }
+
+    #[test]
     fn what_is_recorded_is_shown_with_its_sentence_and_its_buckets() {
         let recorder = recorder().expect("the catalogues have buckets");
         let handle = recorder.handle();

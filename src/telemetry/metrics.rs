@@ -150,6 +150,7 @@ label! {
 pub struct Route(&'static str);
 
 impl Label for Route {
+    const ANY: Self = Self("other");
     const VALUES: &'static [&'static str] = &[
         "other",
         "/v1/mailboxes/{smtp}/devices",

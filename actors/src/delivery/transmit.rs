@@ -10,6 +10,9 @@ use crate::ports::push_sender::{Channel, Permit, Push, Verdict};
 use crate::telemetry::metrics::{self, Reason, Shown, VerdictClass};
 use crate::time::{Monotonic, Timestamp};
 
+/// The reason of rows whose device is not registered any more.
+pub(super) const DEVICE_REMOVED: &str = "device_gone";
+
 /// A push to a device that is under way.
 struct UnderWay<'a> {
     context: &'a Context,
@@ -65,6 +68,7 @@ pub(super) async fn transmit(
 pub(super) fn count_marks(marks: &[Mark]) {
     for mark in marks {
         match mark.settled {
+            Settled::Superseded if &*mark.reason == DEVICE_REMOVED => metrics::superseded(metrics::Superseded::DeviceRemoved, 1),
             Settled::Superseded => metrics::superseded(metrics::Superseded::Gone, 1),
             Settled::Dead if &*mark.reason == "expired" => metrics::dead_letters(metrics::Dead::Expired, 1),
             Settled::Dead | Settled::Sent => {}

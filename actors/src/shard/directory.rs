@@ -11,6 +11,7 @@ use crate::mailbox::slot::Slot;
 use crate::mailbox::state::Input;
 use crate::ports::HintSink;
 use crate::ports::mail_source::Hint;
+use crate::telemetry::metrics;
 
 /// A mailbox's way in.
 #[derive(Debug, Clone)]
@@ -123,6 +124,7 @@ impl Entered {
 
 impl HintSink for Directory {
     fn hint(&self, mailbox: MailboxId, hint: Hint) {
+        metrics::hints(1);
         if let Some(entry) = self.look().entries.get(&mailbox)
             && entry.slot.fold(hint)
         {

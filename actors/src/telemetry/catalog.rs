@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub trait Label: Copy {
     /// Every value it can have.
     const VALUES: &'static [&'static str];
+    /// Any of them: what tests of exporters record.
+    const ANY: Self;
 
     /// This value.
     fn value(self) -> &'static str;
@@ -144,7 +146,16 @@ macro_rules! catalog {
             }
         ),*];
         $( $crate::catalog!(@record $kind $name [$($label : $type),*] $metric [$($doc)*]); )*
+
+        /// Records each metric declared here once: for tests that look for all of them in what is exported.
+        pub fn record_each() {
+            $( $crate::catalog!(@once $kind $name [$($type),*]); )*
+        }
     };
+    (@once counter $name:ident [$($type:ty),*]) => { $name($(<$type as $crate::telemetry::catalog::Label>::ANY,)* 1) };
+    (@once gauge $name:ident [$($type:ty),*]) => { $name($(<$type as $crate::telemetry::catalog::Label>::ANY,)* 1.0) };
+    (@once histogram $name:ident [$($type:ty),*]) => { $name($(<$type as $crate::telemetry::catalog::Label>::ANY,)* 1.0) };
+    (@once level $name:ident [$($type:ty),*]) => { drop($name($(<$type as $crate::telemetry::catalog::Label>::ANY),*)) };
     (@kind counter) => { $crate::telemetry::catalog::Kind::Counter };
     (@kind gauge) => { $crate::telemetry::catalog::Kind::Gauge };
     (@kind level) => { $crate::telemetry::catalog::Kind::Gauge };
@@ -189,6 +200,7 @@ macro_rules! catalog {
 /// Declares an enum that is a label: `label! { /// … pub enum Outcome { /// … Done = "done", Failed = "failed" } }`.
 #[macro_export]
 macro_rules! label {
+    (@first $first:ident $($others:ident)*) => { Self::$first };
     ($(#[doc = $doc:expr])* pub enum $name:ident { $( $(#[doc = $variant_doc:expr])* $variant:ident = $word:literal ),* $(,)? }) => {
         $(#[doc = $doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -196,6 +208,7 @@ macro_rules! label {
 
         impl $crate::telemetry::catalog::Label for $name {
             const VALUES: &'static [&'static str] = &[$($word),*];
+            const ANY: Self = $crate::label!(@first $($variant)*);
 
             fn value(self) -> &'static str {
                 match self { $( Self::$variant => $word ),* }

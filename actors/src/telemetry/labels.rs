@@ -8,6 +8,7 @@ use crate::ports::push_sender::{Content, Provider, Verdict};
 use crate::snapshot::{NodeState, Phase};
 
 impl Label for Provider {
+    const ANY: Self = Self::Apns;
     const VALUES: &'static [&'static str] = &["apns", "apns_sandbox", "fcm"];
 
     fn value(self) -> &'static str {
@@ -16,6 +17,7 @@ impl Label for Provider {
 }
 
 impl Label for Phase {
+    const ANY: Self = Self::Live;
     const VALUES: &'static [&'static str] = &["seeding", "catchup", "subscribed", "live", "polling", "parked"];
 
     fn value(self) -> &'static str {
@@ -27,6 +29,7 @@ impl Label for Phase {
 pub const NODE_STATES: [NodeState; 5] = [NodeState::Joining, NodeState::Good, NodeState::Draining, NodeState::Left, NodeState::Bad];
 
 impl Label for NodeState {
+    const ANY: Self = Self::Good;
     const VALUES: &'static [&'static str] = &["JOINING", "GOOD", "DRAINING", "LEFT", "BAD"];
 
     fn value(self) -> &'static str {
@@ -35,6 +38,7 @@ impl Label for NodeState {
 }
 
 impl Label for MoveReason {
+    const ANY: Self = Self::Drain;
     const VALUES: &'static [&'static str] =
         &["unowned", "failed", "gone", "ineligible", "drain", "rebalance", "cancelled", "hand_over", "leave", "take_over", "reclaim"];
 
@@ -81,6 +85,7 @@ impl VerdictClass {
 pub struct Reason(&'static str);
 
 impl Label for Reason {
+    const ANY: Self = Self("none");
     const VALUES: &'static [&'static str] = &[
         "none",
         "other",
@@ -216,8 +221,6 @@ label! {
         Refused = "refused",
         /// Its device is gone.
         DeviceGone = "device_gone",
-        /// Its device is not registered any more.
-        DeviceRemoved = "device_removed",
     }
 }
 
@@ -226,8 +229,8 @@ label! {
     pub enum Superseded {
         /// The mail was deleted, moved or read elsewhere.
         Gone = "gone",
-        /// A newer push says it too.
-        Newer = "newer",
+        /// Its device is not registered any more.
+        DeviceRemoved = "device_removed",
     }
 }
 
