@@ -17,7 +17,7 @@ use crate::api::server::{Reload, ServeError, Server};
 use crate::api::{Api, ApiParts, Tenant};
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::http::{ClientOptions, HttpError, TrustRoots};
+use crate::http::{ClientOptions, HttpError};
 use crate::lives::{Late, Lives};
 use crate::mail_source::{AssembleError, ExchangeParts, assemble};
 use crate::peers::HttpPeers;
@@ -82,7 +82,7 @@ impl Node {
     pub async fn start(config: &Config, metrics_text: MetricsText) -> Result<Self, StartError> {
         let clock = Arc::new(SystemClock::default());
         let seed: u64 = rand::random();
-        let outgoing = ClientOptions::new(TrustRoots::load(&config.http.roots)?);
+        let outgoing = ClientOptions::configured(&config.http)?;
         let push = Arc::new(PushSenders::resting(&config.push, config.core.breaker_pause, &(clock.clone() as Arc<dyn Clock>))?);
         let mail = Arc::new(assemble(ExchangeParts {
             ews: &config.ews,

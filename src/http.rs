@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use hyper_util::client::legacy::connect;
 
-pub use answer::{BodyError, body, cause, explain, retry_after};
+pub use answer::{BodyError, body, cause_of, explain, retry_after};
 pub use cause::Cause;
 use names::{Names, TimedNames};
 pub use roots::TrustRoots;
@@ -101,6 +101,14 @@ pub struct ClientOptions {
 }
 
 impl ClientOptions {
+    /// As `[http]` says.
+    ///
+    /// # Errors
+    /// Those of [`TrustRoots::load`].
+    pub fn configured(http: &crate::config::http::Http) -> Result<Self, HttpError> {
+        Ok(Self { names: Names::asking(&http.name_servers), ..Self::new(TrustRoots::load(&http.roots)?) })
+    }
+
     /// The defaults, trusting `roots`.
     #[must_use]
     pub fn new(roots: TrustRoots) -> Self {

@@ -114,17 +114,26 @@ impl PushSenders {
 
     /// Checks the credentials of a tenant (of all tenants if `None`) against the services themselves.
     pub async fn check(&self, tenant: Option<&TenantId>) -> Vec<Step> {
-        let mut steps = Vec::new();
+        let steps = std::sync::Mutex::new(Vec::new());
+        self.check_each(tenant, &|step| steps.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(step)).await;
+        steps.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The same; each step is told when its credential was checked. Says how many there were.
+    pub async fn check_each(&self, tenant: Option<&TenantId>, hears: &(dyn Fn(Step) + Send + Sync)) -> usize {
+        let mut told = 0;
         for (channel, sender) in &self.by_channel {
             if tenant.is_some_and(|tenant| *tenant != channel.tenant) {
                 continue;
             }
-            steps.extend(match sender {
+            let steps = match sender {
                 Sender::Apns(apns) => apns.check().await,
                 Sender::Fcm(fcm) => fcm.check().await,
-            });
+            };
+            told += steps.len();
+            steps.into_iter().for_each(hears);
         }
-        steps
+        told
     }
 }
 

@@ -215,18 +215,24 @@ impl ApnsSender {
             Verdict::DeviceGone { reason, .. } if &*reason == "BadDeviceToken" => {
                 Step::good(tried, "refused for its device only: key, team and topic are good")
             }
-            verdict => Step::bad(tried, advice(&verdict)),
+            verdict => Step::bad(tried, advice(&verdict, &self.topic)),
         });
         steps
     }
 }
 
 /// What to do about an answer that a check did not hope for.
-fn advice(verdict: &Verdict) -> String {
+fn advice(verdict: &Verdict, topic: &HeaderValue) -> String {
+    let topic = topic.to_str().unwrap_or_default();
     match verdict {
         Verdict::Accepted => "the service took a push for a device that nobody has; is `url` Apple's?".into(),
         Verdict::DeviceGone { reason, .. } => {
-            format!("{reason}: the key is good, but `topic` (or `app`) is not a bundle id of this team")
+            format!("{reason}: the key is good, but `topic` (or `app`), {topic}, is not a bundle id of this team")
+        }
+        Verdict::Credentials { reason } if matches!(&**reason, "TopicDisallowed" | "BadTopic" | "MissingTopic") => {
+            format!(
+                "{reason}: the key is good, but may not push to the bundle id {topic}: correct `topic` (or `app`), or use the key of the team whose app it is"
+            )
         }
         Verdict::Credentials { reason } => format!("{reason}: check `key`, `key_id` and `team_id`, and this machine's clock"),
         Verdict::Refused { reason } | Verdict::Undeliverable { reason } => {

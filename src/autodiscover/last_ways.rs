@@ -6,6 +6,7 @@ use reqwest::Url;
 
 use super::candidates::{Srv, unencrypted};
 use super::srv::Resolver;
+use crate::http::names::Names;
 
 /// The last ways to a server; neither sees credentials.
 #[async_trait]
@@ -23,9 +24,16 @@ pub trait LastWays: Send + Sync + 'static {
     fn draw(&self, most: u32) -> u32;
 }
 
-/// Port 80 of `autodiscover.<domain>`, and the system's resolver.
-#[derive(Default)]
+/// Port 80 of `autodiscover.<domain>`, and DNS.
 pub struct Usual(Resolver);
+
+impl Usual {
+    /// Asks for records where these names are asked for.
+    #[must_use]
+    pub fn new(names: Names) -> Self {
+        Self(Resolver(names))
+    }
+}
 
 #[async_trait]
 impl LastWays for Usual {

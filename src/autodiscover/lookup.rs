@@ -12,8 +12,13 @@ use super::candidates::{Candidate, Protocol, of_domain, of_records};
 use super::last_ways::LastWays;
 use super::{Tenant, pox, soap};
 use crate::config::autodiscover::Autodiscover;
-use crate::exchange::{AuthError, Endpoint, LocateError, TraceStep};
-use crate::http::{Cause, body, cause, explain};
+use crate::exchange::offers::Offers;
+use crate::exchange::{AuthError, Endpoint, HearsTracing, LocateError, TraceStep, Tracing};
+use crate::http::names::NameError;
+use crate::http::{Cause, body, cause_of, explain};
+
+/// The code of a look-up that asked nobody.
+const NO_CANDIDATES: &str = "NoCandidates";
 
 /// What looking needs.
 pub struct Means<'a> {
@@ -29,6 +34,8 @@ pub struct Means<'a> {
     pub last_ways: &'a dyn LastWays,
     /// What answered for this domain lately, tried first.
     pub favourite: Option<Candidate>,
+    /// Hears of each step.
+    pub hears: HearsTracing<'a>,
 }
 
 /// A look-up under way.
@@ -41,8 +48,6 @@ pub struct Lookup<'a> {
     redirects_left: u32,
     /// The failure that says most, so far.
     failure: LocateError,
-    /// Every step.
-    pub trace: Vec<TraceStep>,
 }
 
 impl<'a> Lookup<'a> {
@@ -50,7 +55,7 @@ impl<'a> Lookup<'a> {
     #[must_use]
     pub fn new(means: Means<'a>, address: &str) -> Self {
         let redirects_left = means.settings.redirects;
-        let failure = LocateError::Unavailable { code: "NoCandidates".into() };
+        let failure = LocateError::Unavailable { code: NO_CANDIDATES.into() };
         let mut lookup = Self {
             means,
             address: String::new(),
@@ -59,7 +64,6 @@ impl<'a> Lookup<'a> {
             addresses: HashSet::new(),
             redirects_left,
             failure,
-            trace: Vec::new(),
         };
         lookup.begin(address.to_owned());
         lookup
@@ -95,25 +99,37 @@ impl<'a> Lookup<'a> {
         }
     }
 
+    /// Says what is tried now.
+    fn asking(&self, step: &'static str, url: &str) {
+        (self.means.hears)(Tracing::Asking { step, url: url.into(), at_most: self.means.settings.request_deadline });
+    }
+
+    fn asked(&self, step: TraceStep) {
+        (self.means.hears)(Tracing::Asked(step));
+    }
+
     /// Notes a step that led nowhere.
     fn note(&mut self, step: &'static str, url: &str, outcome: impl Into<String>) {
-        self.trace.push(TraceStep { step, url: url.into(), outcome: outcome.into(), led: false });
+        self.asked(TraceStep { step, url: url.into(), outcome: outcome.into(), led: false });
     }
 
     /// Notes a step that led to the server, or to where it is to be looked for.
     fn note_led(&mut self, step: &'static str, url: &str, outcome: String) {
-        self.trace.push(TraceStep { step, url: url.into(), outcome, led: true });
+        self.asked(TraceStep { step, url: url.into(), outcome, led: true });
     }
 
-    /// Keeps the failure that says most: a forbidden host, then "no such mailbox", which a server says only to whom it knows, then refused credentials.
+    /// Keeps the failure that says most, of equals the first: a forbidden host, then "no such mailbox", which a server says only to whom it knows, then refused credentials.
     fn failed(&mut self, failure: LocateError) {
         let rank = |failure: &LocateError| match failure {
-            LocateError::Unavailable { .. } => 0,
-            LocateError::Unauthorized => 1,
-            LocateError::NoSuchMailbox { .. } => 2,
-            LocateError::ForbiddenHost { .. } | LocateError::NotAllowed => 3,
+            LocateError::Unavailable { code } if code == NO_CANDIDATES => 0,
+            // Of the usual places, most have no name.
+            LocateError::Unavailable { code } if NameError::is_code(code) => 1,
+            LocateError::Unavailable { .. } => 2,
+            LocateError::Unauthorized => 3,
+            LocateError::NoSuchMailbox { .. } => 4,
+            LocateError::ForbiddenHost { .. } | LocateError::NotAllowed => 5,
         };
-        if rank(&failure) >= rank(&self.failure) {
+        if rank(&failure) > rank(&self.failure) {
             self.failure = failure;
         }
     }
@@ -133,6 +149,7 @@ impl<'a> Lookup<'a> {
             self.failed(LocateError::ForbiddenHost { host });
             return None;
         }
+        self.asking(step, &url);
         match self.ask(candidate).await {
             Ok(answer) => self.take(step, &url, answer),
             Err(Failure { error, outcome }) => {
@@ -220,7 +237,7 @@ impl<'a> Lookup<'a> {
             let authorization = auth.authorization().await.map_err(Failure::auth)?;
             let post = self.means.http.post(candidate.url.clone()).header(CONTENT_TYPE, content_type);
             let sent = post.header(AUTHORIZATION, authorization.clone()).body(request.clone()).send().await;
-            let response = sent.map_err(|error| Failure::transport(&cause(&error)))?;
+            let response = sent.map_err(|error| Failure::transport(&cause_of(&error)))?;
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED && !std::mem::replace(&mut renewed, true) && auth.refused(&authorization) {
                 continue;
@@ -232,7 +249,8 @@ impl<'a> Lookup<'a> {
             return match status {
                 StatusCode::OK => self.read(candidate.protocol, response).await,
                 StatusCode::UNAUTHORIZED => {
-                    Err(Failure { error: LocateError::Unauthorized, outcome: "refuses the credentials (HTTP 401)".into() })
+                    let outcome = format!("refuses the credentials (HTTP 401), offers {}", Offers::of(response.headers()));
+                    Err(Failure { error: LocateError::Unauthorized, outcome })
                 }
                 status => Err(Failure::unavailable(&format!("HTTP {}", status.as_u16()), format!("answered HTTP {}", status.as_u16()))),
             };
@@ -257,6 +275,7 @@ impl<'a> Lookup<'a> {
     async fn redirection_without_tls(&mut self) {
         const STEP: &str = "unencrypted redirection";
         let Some(url) = self.means.last_ways.unencrypted(&self.domain()) else { return };
+        self.asking(STEP, url.as_str());
         match self.means.plain.get(url.clone()).send().await {
             Ok(response) if response.status() == StatusCode::FOUND || response.status() == StatusCode::MOVED_PERMANENTLY => {
                 let to = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
@@ -272,11 +291,12 @@ impl<'a> Lookup<'a> {
         const STEP: &str = "DNS record";
         let domain = self.domain();
         let name = format!("_autodiscover._tcp.{domain}");
+        self.asking(STEP, &name);
         match self.means.last_ways.records(&domain).await {
             Ok(records) => {
                 let candidates = of_records(records, &mut |most| self.means.last_ways.draw(most));
                 let (outcome, led) = (format!("{} addresses", candidates.len()), !candidates.is_empty());
-                self.trace.push(TraceStep { step: STEP, url: name, outcome, led });
+                self.asked(TraceStep { step: STEP, url: name, outcome, led });
                 self.queue.extend(candidates);
             }
             Err(outcome) => self.note(STEP, &name, outcome),

@@ -25,7 +25,7 @@ use last_ways::{LastWays, Usual};
 use lookup::{Lookup, Means};
 
 use crate::config::autodiscover::Autodiscover;
-use crate::exchange::{Authenticator, Endpoint, Hosts, LocateError, Locator, TraceStep};
+use crate::exchange::{Authenticator, Endpoint, HearsTracing, Hosts, LocateError, Locator, TraceStep, Tracing};
 use crate::http::{ClientOptions, HttpError, client};
 use crate::telemetry::metrics;
 
@@ -74,7 +74,7 @@ impl AutodiscoverLocator {
         Ok(Self {
             http: client(&options)?,
             plain: client(&plain)?,
-            last_ways: Box::new(Usual::default()),
+            last_ways: Box::new(Usual::new(http.names.clone())),
             cache: Cache::new(settings.cache_entries as usize),
             favourites: Mutex::default(),
             under_way: Mutex::default(),
@@ -97,11 +97,11 @@ impl AutodiscoverLocator {
     }
 
     /// Looks for a mailbox and notes what was found.
-    async fn look(&self, mailbox: &MailboxRef, tenant: &Tenant) -> (Vec<TraceStep>, Result<Arc<Endpoint>, LocateError>) {
+    async fn look(&self, mailbox: &MailboxRef, tenant: &Tenant, hears: HearsTracing<'_>) -> Result<Arc<Endpoint>, LocateError> {
         let key = (mailbox.tenant.clone(), mailbox.smtp.domain().to_owned());
         let favourite = self.favourites.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         let (settings, http, plain, last_ways) = (&self.settings, &self.http, &self.plain, &*self.last_ways);
-        let mut lookup = Lookup::new(Means { settings, tenant, http, plain, last_ways, favourite }, mailbox.smtp.as_str());
+        let mut lookup = Lookup::new(Means { settings, tenant, http, plain, last_ways, favourite, hears }, mailbox.smtp.as_str());
         let found = tokio::time::timeout(self.settings.lookup_deadline, async {
             let _room = self.room.acquire().await;
             lookup.run().await
@@ -126,7 +126,7 @@ impl AutodiscoverLocator {
             // The core parks a mailbox that is refused; when it asks again, it is time to look again.
             Err(_) => self.settings.failure_refresh,
         };
-        (lookup.trace, self.cache.note(mailbox.id, found, believe))
+        self.cache.note(mailbox.id, found, believe)
     }
 
     /// The lock that look-ups of one mailbox share.
@@ -167,7 +167,7 @@ impl Locator for AutodiscoverLocator {
         let _turn = lock.lock().await;
         match self.cache.fresh(mailbox.id) {
             Some(known) => known,
-            None => self.look(mailbox, tenant).await.1,
+            None => self.look(mailbox, tenant, &|_| {}).await,
         }
     }
 
@@ -179,14 +179,15 @@ impl Locator for AutodiscoverLocator {
         self.cache.forget(mailbox.id);
     }
 
-    async fn trace(&self, mailbox: &MailboxRef) -> (Vec<TraceStep>, Result<Arc<Endpoint>, LocateError>) {
+    async fn trace(&self, mailbox: &MailboxRef, hears: HearsTracing<'_>) -> Result<Arc<Endpoint>, LocateError> {
         match self.tenant(mailbox) {
-            Err(error) => (Vec::new(), Err(error)),
+            Err(error) => Err(error),
             Ok(Tenant { ews_url: Some(url), .. }) => {
                 let step = TraceStep { step: "configured address", url: url.to_string(), outcome: "taken as it is".into(), led: true };
-                (vec![step], self.locate(mailbox).await)
+                hears(Tracing::Asked(step));
+                self.locate(mailbox).await
             }
-            Ok(tenant) => self.look(mailbox, tenant).await,
+            Ok(tenant) => self.look(mailbox, tenant, hears).await,
         }
     }
 }

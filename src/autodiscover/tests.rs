@@ -98,6 +98,18 @@ fn ada() -> MailboxRef {
     MailboxRef { id: MailboxId(1), tenant: TenantId("corp".into()), smtp: Arc::new(Smtp::new("ada@localhost")) }
 }
 
+/// What was tried, and what came of it.
+async fn traced(locator: &AutodiscoverLocator) -> (Vec<TraceStep>, Result<Arc<Endpoint>, LocateError>) {
+    let steps = std::sync::Mutex::new(Vec::new());
+    let hears = |tracing: Tracing| {
+        if let Tracing::Asked(step) = tracing {
+            steps.lock().unwrap().push(step);
+        }
+    };
+    let found = locator.trace(&ada(), &hears).await;
+    (steps.into_inner().unwrap(), found)
+}
+
 #[tokio::test]
 async fn an_unencrypted_redirection_leads_to_a_server_and_sees_no_credentials() {
     let (server, http) = exchange().await;
@@ -115,7 +127,7 @@ async fn an_unencrypted_redirection_to_a_stranger_or_without_tls_is_not_followed
     for to in ["https://evil.example/autodiscover/autodiscover.xml", "http://localhost:1/autodiscover/autodiscover.xml"] {
         let (url, _) = redirecting(to.to_owned()).await;
         let locator = locator(&http, Scripted { unencrypted: Some(url), ..Scripted::default() });
-        let (trace, found) = locator.trace(&ada()).await;
+        let (trace, found) = traced(&locator).await;
         assert!(matches!(found, Err(LocateError::ForbiddenHost { .. })), "{found:?}");
         assert!(trace.iter().all(|step| !step.url.contains("evil")), "{trace:?}");
     }
@@ -126,7 +138,7 @@ async fn dns_records_are_asked_last_by_priority_and_a_service_that_is_decidedly_
     let (_server, http) = exchange().await;
     let record = |priority, weight, target: &str| Srv { priority, weight, port: 443, target: target.into() };
     let records = vec![record(20, 0, "127.0.0.3."), record(10, 1, "127.0.0.2."), record(10, 5, "127.0.0.1.")];
-    let (trace, found) = locator(&http, Scripted { unencrypted: None, records }).trace(&ada()).await;
+    let (trace, found) = traced(&locator(&http, Scripted { unencrypted: None, records })).await;
     assert!(matches!(found, Err(LocateError::Unavailable { .. })), "{found:?}");
     let asked: Vec<&str> = trace.iter().filter(|step| step.step.starts_with("ask")).map(|step| step.url.as_str()).collect();
     let host = |at: usize| asked[at].split('/').nth(2).unwrap();
@@ -135,6 +147,6 @@ async fn dns_records_are_asked_last_by_priority_and_a_service_that_is_decidedly_
         ["localhost", "autodiscover.localhost", "127.0.0.1", "127.0.0.2", "127.0.0.3"]
     );
     let nowhere = Scripted { unencrypted: None, records: vec![record(0, 0, ".")] };
-    let (_, found) = locator(&http, nowhere).trace(&ada()).await;
+    let (_, found) = traced(&locator(&http, nowhere)).await;
     assert!(matches!(found, Err(LocateError::Unavailable { .. })), "the root names no host that could be forbidden: {found:?}");
 }

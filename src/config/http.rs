@@ -1,5 +1,6 @@
 //! `[http]`: whom outgoing connections trust.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::Problems;
@@ -10,6 +11,8 @@ section! {
     pub struct Http with defaults {
         /// PEM files of authorities to trust besides the system's: the company's own.
         pub roots: Vec<PathBuf>;
+        /// DNS servers to ask for names in place of the system's, such as `10.0.0.53:53`: for a network where only they know the mail servers.
+        pub name_servers: Vec<SocketAddr>;
     }
 }
 

@@ -203,6 +203,17 @@ impl Client {
         opened.map_err(|error| self.note_busy(target.budget, error))
     }
 
+    /// Asks without credentials: what the server answers says what it offers.
+    pub(super) async fn knock(&self, endpoint: &Endpoint) -> Result<Reply, EwsError> {
+        let Some(uri) = endpoint.uri() else {
+            return Err(EwsError::Transport("the EWS address names a host that HTTP cannot name".into()));
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml; charset=utf-8"));
+        let asked = tokio::time::timeout(self.settings.call_deadline, self.calls.post(uri.clone(), headers, Bytes::new()));
+        Ok(asked.await.map_err(|_| EwsError::Deadline)??)
+    }
+
     /// Sends a request; an HTTP 401 is answered once with another authorization, if there is one.
     async fn send(&self, http: &Http1, target: &Target<'_>, operation: &str, request: Bytes) -> Result<Reply, EwsError> {
         let Some(uri) = target.endpoint.uri() else {

@@ -1,6 +1,7 @@
 //! What the Exchange edges need of one another: where a mailbox is served, how one gets in, which hosts may be spoken to.
 
 pub mod hosts;
+pub mod offers;
 pub mod xml;
 
 use std::sync::Arc;
@@ -87,6 +88,25 @@ pub struct TraceStep {
     pub led: bool,
 }
 
+/// What is told while a server is looked for.
+#[derive(Debug)]
+pub enum Tracing {
+    /// This is tried now, and given up after so long.
+    Asking {
+        /// What is tried.
+        step: &'static str,
+        /// Where.
+        url: String,
+        /// How long it may take.
+        at_most: std::time::Duration,
+    },
+    /// A step is done.
+    Asked(TraceStep),
+}
+
+/// Hears what is told while a server is looked for.
+pub type HearsTracing<'a> = &'a (dyn Fn(Tracing) + Send + Sync);
+
 /// Finds where mailboxes are served.
 #[async_trait]
 pub trait Locator: Send + Sync + 'static {
@@ -102,8 +122,11 @@ pub trait Locator: Send + Sync + 'static {
     /// Forgets what is known of a mailbox: it may have moved.
     fn forget(&self, mailbox: &MailboxRef);
 
-    /// Looks for a mailbox anew, and says what was tried.
-    async fn trace(&self, mailbox: &MailboxRef) -> (Vec<TraceStep>, Result<Arc<Endpoint>, LocateError>);
+    /// Looks for a mailbox anew, and tells what is tried as it happens.
+    ///
+    /// # Errors
+    /// [`LocateError`].
+    async fn trace(&self, mailbox: &MailboxRef, hears: HearsTracing<'_>) -> Result<Arc<Endpoint>, LocateError>;
 }
 
 /// Why there is no authorization to send.
@@ -128,6 +151,16 @@ pub enum AuthError {
 pub trait Authenticator: Send + Sync + 'static {
     /// What kind it is, for people.
     fn kind(&self) -> &'static str;
+
+    /// Its scheme in HTTP, as a server names it among what it offers; `None` if that is not known.
+    fn scheme(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Where authorizations come from, if not from ourselves; for people.
+    fn authority(&self) -> Option<String> {
+        None
+    }
 
     /// The header's value, marked sensitive; from memory, if it is valid for a while.
     ///

@@ -26,7 +26,7 @@ pub enum BodyError {
 /// [`BodyError`]; nothing beyond the bound is kept.
 pub async fn body(mut response: reqwest::Response, max_bytes: usize) -> Result<Bytes, BodyError> {
     let mut whole = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| BodyError::Broken(cause(&error)))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| BodyError::Broken(cause_of(&error)))? {
         if whole.len() + chunk.len() > max_bytes {
             return Err(BodyError::TooLong(max_bytes));
         }
@@ -47,12 +47,12 @@ pub(super) fn unpacked(packed: &[u8], max_bytes: usize) -> Result<Bytes, BodyErr
 /// Says why a call failed, cause by cause, for people: without its address, which may hold a device token or a key.
 #[must_use]
 pub fn explain(error: &reqwest::Error) -> String {
-    cause(error).to_string()
+    cause_of(error).to_string()
 }
 
 /// Why a call failed, with its code.
 #[must_use]
-pub fn cause(error: &reqwest::Error) -> Cause {
+pub fn cause_of(error: &reqwest::Error) -> Cause {
     let kind = if error.is_connect() {
         "no connection"
     } else if error.is_timeout() {

@@ -119,6 +119,40 @@ fn of_tls(error: &rustls::Error) -> String {
 /// The server's alert that no cipher suite, version or group is common to both (RFC 8446, section 6.2).
 pub const HANDSHAKE_FAILURE: &str = "AlertHandshakeFailure";
 
+/// What to do about a cause of the way to a server; `None` for one of which only its text tells.
+#[must_use]
+pub fn advice(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "UnknownIssuer" | "BadSignature" => {
+            "the certificate was signed by nobody who is trusted here: add the company's authority (PEM) to http.roots, and check that nothing in between breaks TLS open"
+        }
+        "Expired" => "renew the server's certificate, or mend this machine's clock",
+        "NotValidYet" => "mend this machine's clock, or wait until the server's certificate is valid",
+        "NotValidForName" => "the server's certificate is for other names: correct the address, or the certificate",
+        HANDSHAKE_FAILURE | "NoCipherSuitesInCommon" => {
+            "server and client have no cipher suite in common: Windows Server 2012 (R2) with an RSA key offers none that is accepted here; give it an ECDSA certificate or a newer Windows"
+        }
+        "AlertProtocolVersion" | "ServerTlsVersionIsDisabledByOurConfig" | "ServerDoesNotSupportTls12Or13" => {
+            "the server speaks no TLS 1.2: switch it on there"
+        }
+        "NotTls" => "what answers there does not speak TLS: check the port",
+        "NotHttp" => "what answers there does not speak HTTP: check the port",
+        "ConnectionRefused" => "nobody listens there: check host and port, and whether the server runs",
+        "ConnectionReset" | "ConnectionClosed" | "UnexpectedEof" => {
+            "the connection was cut: look at the server, and at what stands in between"
+        }
+        "HostUnreachable" | "NetworkUnreachable" => "there is no route to the server: check the network and the firewall",
+        "ConnectDeadline" | "TimedOut" => "nothing came back in time: the server is silent, or a firewall lets nothing through",
+        "NameUnknown" => "correct the name, or add it to DNS",
+        "NameWithoutRecord" => "add an address (A or AAAA) for the name to DNS, or correct the name",
+        "DnsSilent" => {
+            "DNS itself does not answer: check the name servers of this machine (/etc/resolv.conf, or http.name_servers) and port 53 in the firewall"
+        }
+        "DnsFailed" => "DNS itself fails: look at the name servers of this machine (/etc/resolv.conf, or http.name_servers)",
+        _ => return None,
+    })
+}
+
 /// The name of a variant without what it carries.
 fn first_word(debug: &str) -> String {
     debug.chars().take_while(char::is_ascii_alphanumeric).collect()

@@ -39,6 +39,12 @@ pub enum NameError {
 }
 
 impl NameError {
+    /// Whether a code is one of these.
+    #[must_use]
+    pub fn is_code(code: &str) -> bool {
+        [Self::Unknown, Self::NoRecord, Self::Silent, Self::Failed].iter().any(|error| error.code() == code)
+    }
+
     /// The code in logs.
     #[must_use]
     pub fn code(self) -> &'static str {

@@ -35,6 +35,10 @@ impl Authenticator for Basic {
         "Basic"
     }
 
+    fn scheme(&self) -> Option<&'static str> {
+        Some("Basic")
+    }
+
     async fn authorization(&self) -> Result<HeaderValue, AuthError> {
         Ok(self.header.clone())
     }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::config::secret::Secret;
 use crate::exchange::{AuthError, Authenticator};
-use crate::http::{Cause, body, cause};
+use crate::http::{Cause, body, cause_of};
 use crate::telemetry::metrics;
 
 /// Longest answer of a token endpoint that is read.
@@ -142,6 +142,14 @@ impl Authenticator for ClientCredentials {
         "OAuth client credentials"
     }
 
+    fn scheme(&self) -> Option<&'static str> {
+        Some("Bearer")
+    }
+
+    fn authority(&self) -> Option<String> {
+        Some(self.endpoint.token_uri().url().to_string())
+    }
+
     async fn authorization(&self) -> Result<HeaderValue, AuthError> {
         let now = Instant::now();
         let valid = match self.held() {
@@ -193,8 +201,8 @@ impl<'c> AsyncHttpClient<'c> for Carrier {
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
-            let request = reqwest::Request::try_from(request).map_err(|error| TransportError(cause(&error)))?;
-            let response = self.0.execute(request).await.map_err(|error| TransportError(cause(&error)))?;
+            let request = reqwest::Request::try_from(request).map_err(|error| TransportError(cause_of(&error)))?;
+            let response = self.0.execute(request).await.map_err(|error| TransportError(cause_of(&error)))?;
             let (status, headers) = (response.status(), response.headers().clone());
             if status == http::StatusCode::TOO_MANY_REQUESTS {
                 metrics::throttled(metrics::Peer::Identity, 1);

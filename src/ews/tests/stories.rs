@@ -4,7 +4,7 @@ use postrider_actors::ports::mail_source::{BackEnd, Change, Hint, MailSource, So
 use postrider_actors::time::Timestamp;
 
 use super::harness::{Company, Different, mailbox, until};
-use crate::ews::doctor::Step;
+use crate::ews::doctor::{Step, Told};
 use crate::probe::Went;
 
 #[tokio::test]
@@ -92,15 +92,27 @@ async fn watching_again_and_a_predecessor_s_record_end_the_former_subscription()
     company.no_misuse();
 }
 
+/// The steps of an examination.
+async fn diagnosed(company: &Company, number: usize) -> Vec<Step> {
+    let steps = std::sync::Mutex::new(Vec::new());
+    let hears = |told: Told| {
+        if let Told::Done(step) = told {
+            steps.lock().unwrap().push(step);
+        }
+    };
+    company.source.diagnose(&mailbox(number), &hears).await;
+    steps.into_inner().unwrap()
+}
+
 #[tokio::test]
 async fn the_doctor_names_every_step_and_the_one_that_fails() {
     let company = Company::usual().await;
-    let steps = company.source.diagnose(&mailbox(1)).await;
+    let steps = diagnosed(&company, 1).await;
     let names: Vec<_> = steps.iter().map(|step| (step.name, step.went)).collect();
-    let expected = ["autodiscover", "server", "authorization", "mailbox", "sync", "subscription", "stream", "end"];
+    let expected = ["authorization", "autodiscover", "server", "door", "mailbox", "sync", "subscription", "stream", "end"];
     assert_eq!(names, expected.map(|name| (name, Went::Well)));
     until("nothing left", || company.server.subscriptions() == 0).await;
-    let steps = company.source.diagnose(&mailbox(77)).await;
+    let steps = diagnosed(&company, 77).await;
     let last = steps.last().unwrap();
     assert_eq!((last.name, last.went), ("mailbox", Went::Wrong));
     assert!(last.came_back.contains("ErrorNonExistentMailbox") && !last.advice.is_empty());
@@ -126,7 +138,7 @@ async fn autodiscover_finds_the_server_by_soap_and_by_pox_and_follows_only_allow
         company.server.redirect(&super::harness::address(n + 1), Some(Redirect::Url(to.to_owned())));
         let refused = company.source.watch(&mailbox(n + 1), None).await;
         assert_eq!(refused, Err(SourceError::Refused { code: "HostNotAllowed".into() }));
-        let steps = company.source.diagnose(&mailbox(n + 1)).await;
+        let steps = diagnosed(&company, n + 1).await;
         let went = |step: &Step| (step.name, step.went, step.came_back.contains("not an allowed host"));
         assert!(steps.iter().any(|step| went(step) == ("autodiscover", Went::Nowhere, true)), "{steps:?}");
         assert_eq!(steps.iter().filter(|step| step.went == Went::Wrong).map(|step| step.name).collect::<Vec<_>>(), ["server"]);

@@ -18,7 +18,7 @@ use crate::config::ews::{Ews, Impersonation};
 use crate::config::from_toml;
 use crate::ews::client::Access;
 use crate::ews::{EwsMailSource, EwsParts, watching};
-use crate::exchange::{AuthError, Authenticator, Endpoint, Hosts, LocateError, Locator, TraceStep};
+use crate::exchange::{AuthError, Authenticator, Endpoint, HearsTracing, Hosts, LocateError, Locator};
 use crate::http::{ClientOptions, TrustRoots};
 
 /// A way in whose first authorization has gone stale.
@@ -63,8 +63,8 @@ impl Locator for At {
 
     fn forget(&self, _: &MailboxRef) {}
 
-    async fn trace(&self, _: &MailboxRef) -> (Vec<TraceStep>, Result<Arc<Endpoint>, LocateError>) {
-        (Vec::new(), Ok(Arc::clone(&self.0)))
+    async fn trace(&self, _: &MailboxRef, _: HearsTracing<'_>) -> Result<Arc<Endpoint>, LocateError> {
+        Ok(Arc::clone(&self.0))
     }
 }
 
