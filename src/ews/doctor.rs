@@ -113,7 +113,7 @@ impl EwsMailSource {
         }
         let tried = "SyncFolderItems from the beginning";
         told.trying(format!("sync: {tried}"), deadline);
-        match client.call(&plain, Purpose::Data, &SyncFolderItems { state: None }).await {
+        match client.call(&plain, Purpose::Data, &SyncFolderItems { state: None, bare: None }).await {
             Ok(answered) => told.good("sync", tried, format!("{} items on the first page", answered.output.changes.len())),
             Err(error) => return told.bad("sync", tried, &error),
         }
@@ -245,7 +245,7 @@ fn whose(error: &EwsError) -> Whose {
 
 /// What to do about an error; decided on its kind and code.
 fn advice(error: &EwsError) -> &'static str {
-    use super::response_code::Action;
+    use super::response_code::{Action, is_known};
     match error {
         EwsError::Locate(LocateError::NotAllowed) => "add the mail domain to the tenant's allowed_domains, or correct the address",
         EwsError::Locate(LocateError::ForbiddenHost { .. }) => "if the host is yours, add it to the tenant's mail.allowed_hosts",
@@ -267,9 +267,12 @@ fn advice(error: &EwsError) -> &'static str {
                 "give the service account the ApplicationImpersonation role (or full_access_as_app) for this mailbox, and check that the mailbox is enabled"
             }
             Action::SubscriptionsFull => "other programs hold subscriptions on this mailbox; they expire, mail is polled until then",
-            Action::Rediscover | Action::RediscoverThenPark | Action::ResubscribeElsewhere => {
-                "the mailbox may be moving; try again in some minutes"
+            Action::RediscoverThenPark => {
+                "Exchange knows no mailbox by this address: check its primary SMTP address, and whether the mailbox was removed or lives elsewhere"
             }
+            Action::Rediscover | Action::ResubscribeElsewhere => "the mailbox may be moving; try again in some minutes",
+            Action::ItemGone | Action::ItemUnreadable => "one item cannot be read; the others are announced all the same",
+            _ if !is_known(&fault.code) => "this version does not know the response code: look for it in Exchange's log and documentation",
             _ => "try again; if it stays, look for the response code in Exchange's log",
         },
         EwsError::Silence(_) | EwsError::Busy { .. } | EwsError::NoTurn => "Exchange asked for silence; try again when it is over",
