@@ -10,6 +10,10 @@ pub use characters::{escape, escape_into};
 /// How deep elements may nest; Exchange's own answers stay below 20.
 pub const MAX_DEPTH: usize = 64;
 
+/// How many elements a document may have. A page of 512 changes has some 4,000, an envelope about 200 mailboxes with 50 events each 60,000; the list of
+/// this many takes 6 MB.
+pub const MAX_ELEMENTS: usize = 100_000;
+
 /// Why a document cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum XmlError {
@@ -19,6 +23,9 @@ pub enum XmlError {
     /// Elements nest deeper than [`MAX_DEPTH`].
     #[error("the XML nests too deep")]
     TooDeep,
+    /// There are more elements than [`MAX_ELEMENTS`].
+    #[error("the XML has too many elements")]
+    TooMany,
     /// It brings a DTD: never read, because entities would come with it.
     #[error("the XML brings a document type definition")]
     Dtd,
@@ -163,6 +170,15 @@ mod tests {
 
     fn error(document: &[u8]) -> Option<XmlError> {
         Document::parse(document).err()
+    }
+
+    #[test]
+    fn a_document_of_nothing_but_elements_is_given_up_before_it_takes_much_room() {
+        let with = |count: usize| format!("<r>{}</r>", "<a/>".repeat(count - 1));
+        assert_eq!(error(with(MAX_ELEMENTS).as_bytes()), None);
+        assert_eq!(error(with(MAX_ELEMENTS + 1).as_bytes()), Some(XmlError::TooMany));
+        assert_eq!(error(with(1 << 20).as_bytes()), Some(XmlError::TooMany), "four megabytes of them");
+        assert!(size_of::<Node>() * MAX_ELEMENTS < 8 << 20);
     }
 
     #[test]

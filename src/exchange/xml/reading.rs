@@ -7,7 +7,7 @@ use quick_xml::events::attributes::Attributes;
 use quick_xml::events::{BytesStart, Event};
 
 use super::characters::{resolve, unescape};
-use super::{MAX_DEPTH, Node, Span, XmlError};
+use super::{MAX_DEPTH, MAX_ELEMENTS, Node, Span, XmlError};
 
 /// How long an element of Exchange's answers is at least, as a rule: a guess that spares the list from growing.
 const USUAL_BYTES: usize = 40;
@@ -23,7 +23,7 @@ struct Notes<'a> {
 
 /// Reads a clean document: its elements, at least one, and the texts that were joined.
 pub(super) fn read(source: &str) -> Result<(Vec<Node>, String), XmlError> {
-    let nodes = Vec::with_capacity(source.len() / USUAL_BYTES + 1);
+    let nodes = Vec::with_capacity((source.len() / USUAL_BYTES + 1).min(MAX_ELEMENTS));
     let mut notes = Notes { source, nodes, joined: String::new(), open: Vec::with_capacity(MAX_DEPTH) };
     let mut reader = Reader::from_str(source);
     reader.config_mut().allow_dangling_amp = true;
@@ -58,6 +58,9 @@ impl Notes<'_> {
         if self.open.is_empty() && !self.nodes.is_empty() {
             // A second root.
             return Err(XmlError::Malformed);
+        }
+        if self.nodes.len() >= MAX_ELEMENTS {
+            return Err(XmlError::TooMany);
         }
         let (name, attributes) = (self.place(start.local_name().into_inner()), self.place(start.attributes_raw()));
         self.open.push(self.nodes.len());
