@@ -16,12 +16,11 @@ use super::budget::Purpose;
 use super::client::{Affinity, Client, Target};
 use super::error::EwsError;
 use super::groups::{Left, Next, Shadow, Ticket};
+use super::piecewise::{self, Blame};
 use super::record::Record;
-use super::soap::find_item::FindReceivedSince;
 use super::soap::get_folder::GetInboxUnread;
-use super::soap::get_item::{GetContents, MAX_ITEMS};
+use super::soap::get_item::MAX_ITEMS;
 use super::soap::subscribe::Subscribe;
-use super::soap::sync_folder_items::SyncFolderItems;
 use super::soap::unsubscribe::Unsubscribe;
 use super::streaming::GroupStream;
 use super::watching::{Tenant, Watching, end_subscriptions};
@@ -34,6 +33,9 @@ const PREDECESSOR_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How long the stream may take to speak for a shadow subscription.
 const SHADOW_DEADLINE: Duration = Duration::from_secs(15);
+
+/// How many mailboxes are remembered whose page failed.
+const MAX_STUMBLED: usize = 20_000;
 
 /// What the mail source is made of.
 pub struct EwsParts {
@@ -56,6 +58,8 @@ pub struct EwsMailSource {
     pub(super) watching: Arc<Watching>,
     /// Mailboxes whose state is being drained: their syncs are paced as seeding.
     seeding: Mutex<HashSet<MailboxId>>,
+    /// Mailboxes whose last page failed in a way that one item may be to blame for.
+    stumbled: Mutex<HashSet<MailboxId>>,
 }
 
 impl Drop for EwsMailSource {
@@ -73,7 +77,7 @@ impl EwsMailSource {
         let stop = watching.stop.clone();
         let ending = end_subscriptions(Arc::downgrade(&watching), queue);
         tokio::spawn(async move { stop.run_until_cancelled(ending).await });
-        Self { watching, seeding: Mutex::default() }
+        Self { watching, seeding: Mutex::default(), stumbled: Mutex::default() }
     }
 
     /// Says where hints go; the first call counts. Hints before it are dropped, so call it before the first watch.
@@ -163,6 +167,10 @@ impl EwsMailSource {
         self.watching.client.call(&target, Purpose::Unsubscribe, &Unsubscribe { subscription: &record.id }).await.map(|_| ())
     }
 
+    fn stumbled(&self) -> std::sync::MutexGuard<'_, HashSet<MailboxId>> {
+        self.stumbled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn seeding(&self) -> std::sync::MutexGuard<'_, HashSet<MailboxId>> {
         self.seeding.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -246,7 +254,16 @@ impl MailSource for EwsMailSource {
     async fn changes(&self, mailbox: &MailboxRef, state: Option<&SyncState>) -> Result<ChangesPage, SourceError> {
         let seeding = state.is_none() || self.seeding().contains(&mailbox.id);
         let purpose = if seeding { Purpose::Seeding(mailbox.id) } else { Purpose::Sync(mailbox.id) };
-        let page = self.watching.ask(mailbox, purpose, &SyncFolderItems { state }).await?;
+        let again = self.stumbled().remove(&mailbox.id);
+        let page = piecewise::changes(&self.watching, mailbox, purpose, state, again).await;
+        if page.as_ref().err().is_some_and(|error| piecewise::blame(error) != Blame::Other) {
+            let mut stumbled = self.stumbled();
+            if stumbled.len() >= MAX_STUMBLED {
+                stumbled.clear();
+            }
+            stumbled.insert(mailbox.id);
+        }
+        let page = page?;
         if page.complete {
             self.seeding().remove(&mailbox.id);
         } else if seeding {
@@ -256,13 +273,13 @@ impl MailSource for EwsMailSource {
     }
 
     async fn received_since(&self, mailbox: &MailboxRef, since: Timestamp, limit: usize) -> Result<Vec<ItemFacts>, SourceError> {
-        Ok(self.watching.ask(mailbox, Purpose::Data, &FindReceivedSince { since, limit: limit.min(100) }).await?)
+        Ok(piecewise::received_since(&self.watching, mailbox, since, limit.min(100)).await?)
     }
 
     async fn contents(&self, mailbox: &MailboxRef, items: &[ItemId]) -> Result<Vec<Option<MailContent>>, SourceError> {
         let mut contents = Vec::with_capacity(items.len());
         for items in items.chunks(MAX_ITEMS) {
-            contents.extend(self.watching.ask(mailbox, Purpose::Data, &GetContents { items }).await?);
+            contents.extend(piecewise::contents(&self.watching, mailbox, items).await?);
         }
         Ok(contents)
     }

@@ -16,6 +16,8 @@ pub struct FindReceivedSince {
     pub since: Timestamp,
     /// At most so many.
     pub limit: usize,
+    /// With ids alone.
+    pub bare: bool,
 }
 
 impl Operation for FindReceivedSince {
@@ -25,7 +27,9 @@ impl Operation for FindReceivedSince {
 
     fn write(&self, body: &mut String) {
         body.push_str("<m:FindItem Traversal=\"Shallow\"><m:ItemShape><t:BaseShape>IdOnly</t:BaseShape>");
-        body.push_str(PROPERTIES);
+        if !self.bare {
+            body.push_str(PROPERTIES);
+        }
         body.push_str(&format!(
             concat!(
                 "</m:ItemShape><m:IndexedPageItemView MaxEntriesReturned=\"{}\" Offset=\"0\" BasePoint=\"Beginning\"/>",
@@ -43,7 +47,7 @@ impl Operation for FindReceivedSince {
         let element = answer.single()?;
         let root = element.child("RootFolder").ok_or(AnswerError::Incomplete("RootFolder"))?;
         let items = root.child("Items").into_iter().flat_map(Element::children);
-        let mut found: Vec<ItemFacts> = items.filter_map(facts).filter(|item| item.received_at >= self.since).collect();
+        let mut found: Vec<ItemFacts> = items.filter_map(facts).filter(|item| self.bare || item.received_at >= self.since).collect();
         found.truncate(self.limit);
         Ok(found)
     }
@@ -57,7 +61,7 @@ mod tests {
     #[test]
     fn items_older_than_asked_are_left_out() {
         let document = br#"<E><Body><FindItemResponse><ResponseMessages><FindItemResponseMessage ResponseClass="Success"><ResponseCode>NoError</ResponseCode><RootFolder TotalItemsInView="2" IncludesLastItemInRange="true"><Items><Message><ItemId Id="A" ChangeKey="1"/><ItemClass>IPM.Note</ItemClass><DateTimeReceived>2026-11-22T06:00:00.5Z</DateTimeReceived></Message><Message><ItemId Id="B"/><DateTimeReceived>2026-11-22T06:00:00.1Z</DateTimeReceived></Message></Items></RootFolder></FindItemResponseMessage></ResponseMessages></FindItemResponse></Body></E>"#;
-        let asked = FindReceivedSince { since: Timestamp(1_795_327_200_300_000), limit: 10 };
+        let asked = FindReceivedSince { since: Timestamp(1_795_327_200_300_000), limit: 10, bare: false };
         let found = asked.read(answer::read(document, "FindItem").unwrap()).unwrap();
         assert_eq!(found.iter().map(|item| &*item.item.0).collect::<Vec<_>>(), ["A"]);
         let mut body = String::new();

@@ -1,10 +1,11 @@
 //! `GetItem`: sender, subject and preview of a few mails (MS-OXWSCORE 3.1.4.4).
 
 use postrider_actors::ids::ItemId;
-use postrider_actors::ports::mail_source::MailContent;
+use postrider_actors::ports::mail_source::{ItemFacts, MailContent};
 
 use super::Operation;
 use super::answer::{Answer, AnswerError, message_fault};
+use super::item_facts::{PROPERTIES, facts};
 use crate::ews::response_code::Action;
 use crate::exchange::xml::{Element, escape_into};
 use crate::telemetry::metrics;
@@ -31,11 +32,7 @@ impl Operation for GetContents<'_> {
             "<t:FieldURI FieldURI=\"message:IsRead\"/><t:FieldURI FieldURI=\"item:Preview\"/>",
             "</t:AdditionalProperties></m:ItemShape><m:ItemIds>",
         ));
-        for item in self.items {
-            body.push_str("<t:ItemId Id=\"");
-            escape_into(body, &item.0);
-            body.push_str("\"/>");
-        }
+        write_ids(body, self.items);
         body.push_str("</m:ItemIds></m:GetItem>");
     }
 
@@ -44,6 +41,47 @@ impl Operation for GetContents<'_> {
             return Err(AnswerError::Incomplete("one response message per item"));
         }
         answer.messages().map(content).collect()
+    }
+}
+
+/// Asks for what a sync tells of some items.
+#[derive(Debug, Clone, Copy)]
+pub struct GetFacts<'a> {
+    /// At most [`MAX_ITEMS`].
+    pub items: &'a [ItemId],
+}
+
+impl Operation for GetFacts<'_> {
+    type Output = Vec<Option<ItemFacts>>;
+    const NAME: &'static str = "GetItem";
+    const METRIC: metrics::Operation = metrics::Operation::Item;
+
+    fn write(&self, body: &mut String) {
+        body.push_str("<m:GetItem><m:ItemShape><t:BaseShape>IdOnly</t:BaseShape>");
+        body.push_str(PROPERTIES);
+        body.push_str("</m:ItemShape><m:ItemIds>");
+        write_ids(body, self.items);
+        body.push_str("</m:ItemIds></m:GetItem>");
+    }
+
+    fn read(&self, answer: Answer<'_>) -> Result<Self::Output, AnswerError> {
+        if answer.messages().count() != self.items.len() {
+            return Err(AnswerError::Incomplete("one response message per item"));
+        }
+        let told = |message: Element<'_>| match message_fault(message) {
+            None => Ok(message.child("Items").and_then(|items| items.children().next()).and_then(facts)),
+            Some(fault) if fault.action == Action::ItemGone => Ok(None),
+            Some(fault) => Err(AnswerError::Fault(fault)),
+        };
+        answer.messages().map(told).collect()
+    }
+}
+
+fn write_ids(body: &mut String, items: &[ItemId]) {
+    for item in items {
+        body.push_str("<t:ItemId Id=\"");
+        escape_into(body, &item.0);
+        body.push_str("\"/>");
     }
 }
 
@@ -69,7 +107,8 @@ fn content(message: Element<'_>) -> Result<Option<MailContent>, AnswerError> {
 }
 
 /// What is shown of a mail that cannot be read.
-fn wordless() -> MailContent {
+#[must_use]
+pub fn wordless() -> MailContent {
     MailContent { sender: String::new(), subject: String::new(), preview: String::new(), read: false }
 }
 

@@ -17,6 +17,8 @@ pub const MAX_CHANGES: usize = 512;
 pub struct SyncFolderItems<'a> {
     /// Where to continue from; everything, if there is none.
     pub state: Option<&'a SyncState>,
+    /// With ids alone and at most so many changes; with what is told of items, and as many as a page may hold, if none.
+    pub bare: Option<usize>,
 }
 
 impl Operation for SyncFolderItems<'_> {
@@ -26,7 +28,9 @@ impl Operation for SyncFolderItems<'_> {
 
     fn write(&self, body: &mut String) {
         body.push_str("<m:SyncFolderItems><m:ItemShape><t:BaseShape>IdOnly</t:BaseShape>");
-        body.push_str(PROPERTIES);
+        if self.bare.is_none() {
+            body.push_str(PROPERTIES);
+        }
         body.push_str("</m:ItemShape><m:SyncFolderId><t:DistinguishedFolderId Id=\"inbox\"/></m:SyncFolderId>");
         if let Some(state) = self.state {
             body.push_str("<m:SyncState>");
@@ -34,7 +38,8 @@ impl Operation for SyncFolderItems<'_> {
             body.push_str("</m:SyncState>");
         }
         body.push_str(&format!(
-            "<m:MaxChangesReturned>{MAX_CHANGES}</m:MaxChangesReturned><m:SyncScope>NormalItems</m:SyncScope></m:SyncFolderItems>"
+            "<m:MaxChangesReturned>{}</m:MaxChangesReturned><m:SyncScope>NormalItems</m:SyncScope></m:SyncFolderItems>",
+            self.bare.unwrap_or(MAX_CHANGES)
         ));
     }
 
@@ -80,7 +85,7 @@ mod tests {
     #[test]
     fn every_kind_of_change_is_read_in_order() {
         let answer = answer::read(include_bytes!("fixtures/sync_folder_items.xml"), "SyncFolderItems").unwrap();
-        let page = SyncFolderItems { state: None }.read(answer).unwrap();
+        let page = SyncFolderItems { state: None, bare: None }.read(answer).unwrap();
         let id = |text: &str| ItemId(text.into());
         assert_eq!(
             page.changes,

@@ -1,6 +1,7 @@
 //! The mail source against the simulated Exchange server, over real TLS.
 
 mod connections;
+mod corrupt;
 mod faults;
 mod harness;
 mod isolation;
