@@ -2,6 +2,7 @@
 
 mod announced;
 mod coalescing;
+mod loops;
 mod ownership;
 mod providers;
 mod seeding;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Effect, MOST_SENDING, Mailbox, Room, Running, Watch};
 use crate::delivery::message::{CollectEnd, Failure, More, Order, Work};
-use crate::delivery::retry::backoff;
+use crate::delivery::retry::{Chance, backoff};
 use crate::ports::mail_source::SourceError;
 use crate::settings::Settings;
 use crate::time::Monotonic;
@@ -72,7 +72,7 @@ impl Mailbox {
                 effects.push(Effect::Doubt);
             }
             Failure::Source(SourceError::Throttled { retry_after }) => {
-                self.retry_at = now + retry_after + self.chance.below(settings.retry_base)
+                self.retry_at = now + retry_after + rest_after(retry_after, &mut self.failures, settings, &mut self.chance)
             }
             Failure::Source(SourceError::Refused { .. }) => self.park(now, settings, effects),
             Failure::Source(SourceError::Moved { .. }) => {
@@ -154,4 +154,13 @@ impl Mailbox {
         self.collecting = Some(running);
         order
     }
+}
+
+/// What is added to a time that a server asked for: a server that says "at once" again and again is asked ever more rarely.
+pub(super) fn rest_after(told: Duration, failures: &mut u32, settings: &Settings, chance: &mut Chance) -> Duration {
+    if told >= settings.retry_base * 2 {
+        return chance.below(settings.retry_base);
+    }
+    *failures = failures.saturating_add(1);
+    backoff(*failures, settings.retry_base, settings.retry_max, chance)
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::collecting::rest_after;
 use super::{Effect, Mailbox, Watch};
 use crate::delivery::retry::backoff;
 use crate::ports::mail_source::{Hint, SourceError};
@@ -96,7 +97,8 @@ impl Mailbox {
                 self.sync_by = self.sync_by.min(now + self.chance.around(settings.poll));
             }
             Err(SourceError::Throttled { retry_after }) => {
-                self.watch = Watch::Due(now + retry_after + self.chance.below(settings.retry_base))
+                let rest = rest_after(retry_after, &mut self.watch_failures, settings, &mut self.chance);
+                self.watch = Watch::Due(now + retry_after + rest)
             }
             Err(SourceError::SubscriptionsFull) => {
                 self.watch = Watch::Full(now + self.chance.around(settings.poll * 5));
