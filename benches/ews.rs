@@ -45,7 +45,7 @@ fn stream_of_envelopes(criterion: &mut Criterion) {
 fn answers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("ews answer");
     group.throughput(Throughput::Bytes(CHANGES.len() as u64));
-    let sync = SyncFolderItems { state: None };
+    let sync = SyncFolderItems { state: None, bare: None };
     group.bench_function("SyncFolderItems", |bencher| {
         bencher.iter(|| sync.read(answer::read(black_box(CHANGES), "SyncFolderItems").expect("an answer")).expect("a page"));
     });
@@ -60,7 +60,7 @@ fn answers(criterion: &mut Criterion) {
 
 fn requests(criterion: &mut Criterion) {
     let state = SyncState("H4sIAAAA".repeat(STATE_BYTES / 8).into());
-    let sync = SyncFolderItems { state: Some(&state) };
+    let sync = SyncFolderItems { state: Some(&state), bare: None };
     let header = Header { form: Impersonation::PrimarySmtpAddress, act_for: "user@example.com" };
     let mut group = criterion.benchmark_group("ews request");
     group.throughput(Throughput::Bytes(STATE_BYTES as u64));
