@@ -52,6 +52,8 @@ pub struct Former {
     pub devices: Devices,
     /// The last heartbeat of each session in its tables: one written here is none in the tables of the promoted one.
     pub beats: BTreeMap<Session, Micros>,
+    /// When its tables answered nobody, because others answered in their place.
+    pub rests: Vec<(Micros, Micros)>,
 }
 
 impl Database {

@@ -45,7 +45,8 @@ pub enum What {
         reason: String,
     },
     /// The node's row says BAD from here on; for how long its heartbeat stood still while the database answered.
-    Bad { session: Session, silent: Micros },
+    /// Times in which other tables answered in the place of these count for nothing.
+    Bad { session: Session, silent: Micros, rests: Vec<(Micros, Micros)> },
     /// An owner stamps mailboxes.
     Stamped { shard: ShardId, fence: Fence, mailboxes: Vec<MailboxId> },
     /// A batch is about to be committed.

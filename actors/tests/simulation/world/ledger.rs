@@ -61,15 +61,16 @@ pub struct Ledger {
 
 impl Ledger {
     /// How much of a span the database was out of reach for all; the first poll after each time is credited with at most `credit`.
-    pub fn database_away(&self, from: Micros, to: Micros, credit: Micros) -> Micros {
+    pub fn database_away(&self, from: Micros, to: Micros, rests: &[(Micros, Micros)], credit: Micros) -> Micros {
         let spans = self
             .troubles
             .iter()
             .filter(|trouble| trouble.node.is_none() && trouble.what.starts_with("database"))
             // A slow one answers, and the old primary answers those who never met the promoted one.
             .filter(|trouble| !matches!(trouble.what, "database slow" | OLD_PRIMARY));
-        let mut covered: Vec<(Micros, Micros)> =
-            spans.map(|trouble| (trouble.from.max(from), trouble.to.min(to))).filter(|(from, to)| from < to).collect();
+        let mut covered: Vec<(Micros, Micros)> = spans.map(|trouble| (trouble.from, trouble.to)).chain(rests.iter().copied()).collect();
+        covered.iter_mut().for_each(|span| *span = (span.0.max(from), span.1.min(to)));
+        covered.retain(|(from, to)| from < to);
         covered.sort_unstable();
         let (mut sum, mut reached) = (0, from);
         for (from, to) in covered {

@@ -107,6 +107,8 @@ pub struct World {
     pub workload_ends: Micros,
     /// When the last heartbeat of a session was written.
     pub beats: BTreeMap<Session, Micros>,
+    /// When these tables answered nobody, because others answered in their place: no silence of anybody's.
+    pub rests: Vec<(Micros, Micros)>,
     /// Statements in the last minute, in which nothing happened.
     pub statements_at_rest: u64,
     drift: bool,
@@ -160,6 +162,7 @@ impl World {
             faults_end: plan.faults_end,
             workload_ends: plan.faults_end + 60 * SECOND,
             beats: BTreeMap::new(),
+            rests: Vec::new(),
             statements_at_rest: 0,
             drift: plan.drift,
             uids: 0,

@@ -27,7 +27,7 @@ impl World {
             let bad_before = before.nodes.values().any(|(other, state)| other == session && *state == NodeState::Bad);
             if *state == NodeState::Bad && !bad_before {
                 let silent = self.now - self.beats.get(session).copied().unwrap_or(self.now);
-                self.note(None, What::Bad { session: *session, silent });
+                self.note(None, What::Bad { session: *session, silent, rests: self.rests.clone() });
             }
         }
         if after.version != before.version {

@@ -1,9 +1,5 @@
 //! Promotions: a standby becomes the database, with or without the last seconds; and an old primary that is back for a while.
 
-use std::collections::BTreeMap;
-
-use postrider_actors::ids::Session;
-
 use super::World;
 use super::broken::Broken;
 use super::database::Former;
@@ -11,11 +7,6 @@ use super::faults::Hit;
 use super::history::What;
 use super::ledger::OLD_PRIMARY;
 use super::scheduler::{MILLI, Micros, SECOND, To};
-
-/// The last heartbeats in tables that answered nobody for that time, which is no silence of anybody's.
-fn rested(beats: &BTreeMap<Session, Micros>, time: Micros) -> BTreeMap<Session, Micros> {
-    beats.iter().map(|(session, at)| (*session, at + time)).collect()
-}
 
 impl World {
     /// The primary dies; after a while a standby is the database, on the next timeline.
@@ -34,6 +25,7 @@ impl World {
             tables: self.db.store.read(Clone::clone),
             devices: self.ledger.devices.clone(),
             beats: self.beats.clone(),
+            rests: self.rests.clone(),
         });
         let snapshot = if tail && !self.db.snapshots.is_empty() { Some(self.db.snapshots[behind].clone()) } else { None };
         self.enter(time, To::World, move |world| {
@@ -65,11 +57,13 @@ impl World {
         if !self.db.up || self.db.past {
             return;
         }
-        let Some(Former { at: died, tables: former, devices: devices_then, beats }) = self.db.former.clone() else { return };
+        let Some(Former { at: died, tables: former, devices: devices_then, beats, rests }) = self.db.former.clone() else { return };
         let time = self.dice.between(2 * SECOND, 15 * SECOND);
         let now = self.db.store.read(Clone::clone);
         let devices = std::mem::replace(&mut self.ledger.devices, devices_then);
-        let beats = std::mem::replace(&mut self.beats, rested(&beats, self.now - died));
+        let beats = std::mem::replace(&mut self.beats, beats);
+        let rests = std::mem::replace(&mut self.rests, rests.into_iter().chain([(died, self.now)]).collect());
+        let began = self.now;
         self.db.store.tamper(|model| *model = former);
         self.db.past = true;
         self.fault_from_to(OLD_PRIMARY, self.now, self.now + time);
@@ -78,8 +72,9 @@ impl World {
             let past = world.db.store.read(Clone::clone);
             world.db.store.tamper(|model| *model = now);
             let devices_then = std::mem::replace(&mut world.ledger.devices, devices);
-            let beats_then = std::mem::replace(&mut world.beats, rested(&beats, time));
-            world.db.former = Some(Former { at: world.now, tables: past, devices: devices_then, beats: beats_then });
+            let beats_then = std::mem::replace(&mut world.beats, beats);
+            let rests_then = std::mem::replace(&mut world.rests, rests.into_iter().chain([(began, world.now)]).collect());
+            world.db.former = Some(Former { at: world.now, tables: past, devices: devices_then, beats: beats_then, rests: rests_then });
             world.db.past = false;
             world.others_answer(world.now - time);
         });

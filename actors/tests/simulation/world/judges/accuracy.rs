@@ -12,9 +12,9 @@ pub fn judge(world: &World, findings: &mut Vec<Finding>) {
     let patience = world.settings.observe_dead.as_micros() as i64;
     for entry in world.history.entries() {
         match &entry.what {
-            What::Bad { session, silent } => {
+            What::Bad { session, silent, rests } => {
                 let credit = 2 * world.settings.heartbeat.as_micros() as i64;
-                let away = world.ledger.database_away(entry.at - silent, entry.at, credit);
+                let away = world.ledger.database_away(entry.at - silent, entry.at, rests, credit);
                 // Clocks run up to 5 % fast.
                 let counted = silent - away;
                 if counted < patience * 94 / 100 - SECOND / 10 {

@@ -35,6 +35,8 @@ impl Effects {
             What::GateOpened(until) => {
                 let gate = self.gates.entry(entry.session).or_insert(i64::MIN);
                 *gate = (*gate).max(*until);
+                // Its heartbeat was answered, and said what is its own.
+                self.lost.retain(|_, session| *session != entry.session);
             }
             What::Suspended => drop(self.gates.remove(&entry.session)),
             What::GateClosed => drop(self.closed.insert(entry.session)),

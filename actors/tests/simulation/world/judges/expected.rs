@@ -43,8 +43,11 @@ pub fn expected(world: &World) -> Vec<Expected<'_>> {
                 continue;
             }
             let Some(mailbox) = model.mailboxes.get(&row.mailbox) else { continue };
+            // Its user removed it, and the tail that was lost knew of that: of what had come by then it needs to be told no more.
+            let removed = world.ledger.removed.iter().filter(|(of, at)| *of == token && world.ledger.tail_lost(*at, world.now));
+            let since = removed.map(|(_, at)| *at).max().map_or(*since, |at| at.max(*since));
             let mails = world.ledger.mails.iter().filter(|mail| mail.address == mailbox.smtp.as_str());
-            for mail in mails.filter(|mail| mail.announced && mail.at > *since && mail.settled.is_none()) {
+            for mail in mails.filter(|mail| mail.announced && mail.at > since && mail.settled.is_none()) {
                 found.push(one(model, world, mail, row.mailbox, *device, &by_event));
             }
         }
