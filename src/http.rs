@@ -9,6 +9,7 @@ mod connection;
 pub mod http1;
 pub mod lanes;
 pub mod names;
+mod lifetime;
 pub mod room;
 mod roots;
 
@@ -21,6 +22,7 @@ use hyper_util::client::legacy::connect;
 pub use answer::{BodyError, body, cause_of, explain, retry_after};
 pub use cause::Cause;
 use names::{Names, TimedNames};
+pub use lifetime::lifetime;
 pub use roots::TrustRoots;
 
 /// What we call ourselves towards servers.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use postrider_actors::ports::push_sender::Verdict;
 use postrider_actors::time::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::http::code::code;
 
@@ -28,7 +29,7 @@ struct Refusal {
     reason: String,
     /// Since when the device token is not valid, in milliseconds since 1970.
     #[serde(default)]
-    timestamp: Option<i64>,
+    timestamp: Value,
 }
 
 /// Reads an answer.
@@ -42,7 +43,7 @@ pub fn read(status: u16, retry_after: Option<Duration>, body: &[u8]) -> Reading 
     match (status, refusal.reason.as_str()) {
         (400, "BadDeviceToken" | "DeviceTokenNotForTopic") => Reading::Settled(Verdict::DeviceGone { since: None, certain: false, reason }),
         (410, "Unregistered" | "ExpiredToken") => {
-            let since = refusal.timestamp.map(|millis| Timestamp(millis.saturating_mul(1_000)));
+            let since = refusal.timestamp.as_i64().filter(|millis| *millis > 0).map(|millis| Timestamp(millis.saturating_mul(1_000)));
             Reading::Settled(Verdict::DeviceGone { since, certain: since.is_some(), reason })
         }
         (403, "InvalidProviderToken") => Reading::TokenInvalid(Verdict::Credentials { reason }),

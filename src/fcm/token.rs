@@ -9,13 +9,14 @@ use postrider_actors::ports::Clock;
 use postrider_actors::time::{Monotonic, Timestamp};
 use reqwest::{Client, Url};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use super::error::FcmError;
 use crate::config::push::Fcm;
 use crate::config::secret::Secret;
 use crate::http::code::code;
-use crate::http::{body, explain, retry_after};
+use crate::http::{body, explain, lifetime, retry_after};
 use crate::telemetry::metrics;
 
 /// What a token is asked for.
@@ -32,8 +33,8 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 const REST: Duration = Duration::from_secs(1);
 /// A token that took the place of a refused one and is refused this soon would not be helped by another.
 const TOO_YOUNG_TO_RENEW: Duration = Duration::from_secs(2);
-/// Longest life of a token that is believed.
-const LONGEST_LIFE_SECS: u64 = 24 * 3600;
+/// What a token lives that does not say how long.
+const DEFAULT_LIFE: Duration = Duration::from_secs(3600);
 
 /// The file of a service account, as far as it is used.
 #[derive(Deserialize)]
@@ -169,7 +170,8 @@ impl std::fmt::Debug for AccessToken {
 #[derive(Deserialize)]
 struct Granted {
     access_token: String,
-    expires_in: u64,
+    #[serde(default)]
+    expires_in: Value,
 }
 
 /// RFC 6749, section 5.2.
@@ -262,7 +264,7 @@ impl AccessToken {
         let mut header = header.map_err(|_| unavailable("token-answer-unreadable"))?;
         header.set_sensitive(true);
         let made = self.clock.monotonic();
-        let life = Duration::from_secs(granted.expires_in.min(LONGEST_LIFE_SECS));
+        let life = lifetime(&granted.expires_in).unwrap_or(DEFAULT_LIFE);
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let number = current.as_ref().map_or(0, |held| held.number + 1);
         let access = Access { header, number, made, after_refusal, renew_at: made + life * 4 / 5, ends_at: made + life };

@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::ews::response_code::{Action, MAILBOX_MOVE_TOKEN, action_with_inner};
 use crate::exchange::xml::{Document, Element, XmlError};
 
+/// A server that asks for a longer silence is asked again after this.
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(3600);
+
 /// What the server says is wrong, in codes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -120,7 +123,9 @@ fn fault(code: &str, extra: Option<Element<'_>>, moved: bool) -> Fault {
     Fault {
         code: code.to_owned(),
         action,
-        back_off: value("BackOffMilliseconds").and_then(|text| text.parse().ok()).map(Duration::from_millis),
+        back_off: value("BackOffMilliseconds")
+            .and_then(|text| text.parse().ok())
+            .map(|told| Duration::from_millis(told).min(LONGEST_BACK_OFF)),
     }
 }
 

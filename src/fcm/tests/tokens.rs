@@ -110,3 +110,17 @@ fn files_that_are_no_service_account_are_refused_with_the_way_out_and_no_key_in_
     }
     assert_eq!(service_account_problem(&Secret::new(good.to_string()), &push.fcm[0]), Ok(()));
 }
+
+#[tokio::test]
+async fn a_token_s_life_is_read_as_text_and_never_believed_beyond_reason() {
+    for life in ["\"3600\"", "18446744073709551615", "1e300", "-1", "null", "\"soon\"", "[]"] {
+        let fcm = Scripted::start(move |_, path, _| {
+            let granted = format!("{{\"access_token\":\"abc\",\"expires_in\":{life},\"token_type\":\"Bearer\"}}");
+            Some((200, if path == "/token" { granted } else { "{}".into() }))
+        })
+        .await;
+        let stage = with_fcm(&fcm).await;
+        assert!(stage.send_all(mails(5)).await.iter().all(|verdict| *verdict == Verdict::Accepted), "{life}");
+        assert_eq!(fcm.asked(), 6, "{life}");
+    }
+}
