@@ -29,12 +29,12 @@ impl Candidate {
     }
 }
 
-/// The https candidates of a mail domain: the domain itself, then `autodiscover.` below it, or swapped; at each SOAP, then POX.
+/// The https candidates of a mail domain: the domain itself if it is to be asked, and `autodiscover.` below it, or swapped; at each SOAP, then POX.
 #[must_use]
-pub fn of_domain(domain: &str, swapped: bool) -> Vec<Candidate> {
-    let mut hosts = [domain.to_owned(), format!("autodiscover.{domain}")];
-    if swapped {
-        hosts.swap(0, 1);
+pub fn of_domain(domain: &str, root: bool, swapped: bool) -> Vec<Candidate> {
+    let mut hosts = vec![format!("autodiscover.{domain}")];
+    if root {
+        hosts.insert(usize::from(swapped), domain.to_owned());
     }
     hosts.iter().flat_map(|host| of_host(host)).collect()
 }
@@ -97,16 +97,17 @@ mod tests {
     }
 
     #[test]
-    fn the_domain_comes_first_unless_swapped() {
+    fn the_domain_itself_is_asked_if_that_is_switched_on_and_comes_first_unless_swapped() {
         let usual = [
             "https://example.com/autodiscover/autodiscover.svc",
             "https://example.com/autodiscover/autodiscover.xml",
             "https://autodiscover.example.com/autodiscover/autodiscover.svc",
             "https://autodiscover.example.com/autodiscover/autodiscover.xml",
         ];
-        assert_eq!(shown(&of_domain("example.com", false)), usual);
-        assert_eq!(shown(&of_domain("example.com", true)), [usual[2], usual[3], usual[0], usual[1]]);
-        assert_eq!(of_domain("example.com", false)[1].protocol, Protocol::Pox);
+        assert_eq!(shown(&of_domain("example.com", true, false)), usual);
+        assert_eq!(shown(&of_domain("example.com", false, false)), usual[2..]);
+        assert_eq!(shown(&of_domain("example.com", true, true)), [usual[2], usual[3], usual[0], usual[1]]);
+        assert_eq!(of_domain("example.com", false, false)[1].protocol, Protocol::Pox);
     }
 
     fn record(priority: u16, weight: u16, port: u16, target: &str) -> Srv {

@@ -12,8 +12,9 @@ use super::candidates::{Candidate, Protocol, of_domain, of_records};
 use super::last_ways::LastWays;
 use super::{Tenant, pox, soap};
 use crate::config::autodiscover::Autodiscover;
+use crate::config::tenants::is_domain;
 use crate::exchange::offers::Offers;
-use crate::exchange::{AuthError, Endpoint, HearsTracing, LocateError, TraceStep, Tracing};
+use crate::exchange::{AuthError, Endpoint, HearsTracing, Hosts, LocateError, TraceStep, Tracing};
 use crate::http::names::NameError;
 use crate::http::{Cause, body, cause_of, explain};
 
@@ -73,7 +74,7 @@ impl<'a> Lookup<'a> {
     fn begin(&mut self, address: String) {
         let domain = address.rsplit_once('@').map_or("", |(_, domain)| domain).to_owned();
         let configured = self.means.tenant.autodiscover_url.clone().map(Candidate::at);
-        let usual = of_domain(&domain, self.means.settings.swap_candidates);
+        let usual = of_domain(&domain, self.means.settings.root_domain, self.means.settings.swap_candidates);
         self.queue = self.means.favourite.take().into_iter().chain(configured).chain(usual).collect();
         self.addresses.insert(address.to_lowercase());
         self.address = address;
@@ -164,7 +165,7 @@ impl<'a> Lookup<'a> {
     fn take(&mut self, step: &'static str, url: &str, answer: Answer) -> Option<Arc<Endpoint>> {
         match answer {
             Answer::Settings { ews_url, grouping } => return self.settings(step, url, &ews_url, grouping),
-            Answer::RedirectUrl(to) => self.redirect(step, url, &to),
+            Answer::RedirectUrl(to) => self.redirect(step, url, &to, Hosts::check),
             Answer::RedirectAddress(to) => self.redirect_address(step, url, to),
             Answer::NoSuchMailbox(code) => {
                 self.note(step, url, format!("knows no such mailbox ({code})"));
@@ -195,13 +196,13 @@ impl<'a> Lookup<'a> {
         }
     }
 
-    fn redirect(&mut self, step: &'static str, url: &str, to: &str) {
+    fn redirect(&mut self, step: &'static str, url: &str, to: &str, check: fn(&Hosts, &Url) -> Result<(), String>) {
         let next = Url::parse(url).ok().and_then(|base| base.join(to).ok());
         let Some(next) = next else {
             self.note(step, url, "redirects to an unreadable address");
             return;
         };
-        if let Err(host) = self.means.tenant.hosts.check(&next) {
+        if let Err(host) = check(&self.means.tenant.hosts, &next) {
             self.note(step, url, format!("redirects to {host}, which is not an allowed host"));
             self.failed(LocateError::ForbiddenHost { host });
         } else if self.redirects_left == 0 {
@@ -214,7 +215,15 @@ impl<'a> Lookup<'a> {
         }
     }
 
+    /// Another address of the same person: of the tenant's domains, or nothing is looked up for it.
     fn redirect_address(&mut self, step: &'static str, url: &str, to: String) {
+        let domain = to.rsplit_once('@').map_or("", |(_, domain)| domain);
+        if !self.means.tenant.hosts.has_domain(domain) {
+            let host = if is_domain(domain) { domain.to_lowercase() } else { "an unreadable domain".to_owned() };
+            self.note(step, url, format!("redirects to an address of {host}, which is not among the allowed domains"));
+            self.failed(LocateError::ForbiddenHost { host });
+            return;
+        }
         if self.redirects_left == 0 || !self.addresses.insert(to.to_lowercase()) {
             self.note(step, url, "redirects to an address that was asked for already, or once more than is followed");
             self.failed(LocateError::Unavailable { code: "TooManyRedirects".into() });
@@ -225,23 +234,43 @@ impl<'a> Lookup<'a> {
         self.begin(to);
     }
 
-    /// Sends a request with credentials; an HTTP 401 is answered once with another authorization, if there is one.
+    /// Sends a request without credentials, and with them if the server asks for some: what only redirects never sees them. Another HTTP 401 is answered once
+    /// with another authorization, if there is one.
     async fn ask(&self, candidate: &Candidate) -> Result<Answer, Failure> {
         let (content_type, request) = match candidate.protocol {
             Protocol::Soap => (soap::CONTENT_TYPE, soap::request(&self.address, candidate.url.as_str())),
             Protocol::Pox => (pox::CONTENT_TYPE, pox::request(&self.address)),
         };
         let auth = &self.means.tenant.auth;
+        let post = || self.means.http.post(candidate.url.clone()).header(CONTENT_TYPE, content_type).body(request.clone());
+        let broken = |error: reqwest::Error| Failure::transport(&cause_of(&error));
+        let mut response = post().send().await.map_err(broken)?;
         let mut renewed = false;
         loop {
-            let authorization = auth.authorization().await.map_err(Failure::auth)?;
-            let post = self.means.http.post(candidate.url.clone()).header(CONTENT_TYPE, content_type);
-            let sent = post.header(AUTHORIZATION, authorization.clone()).body(request.clone()).send().await;
-            let response = sent.map_err(|error| Failure::transport(&cause_of(&error)))?;
-            let status = response.status();
-            if status == StatusCode::UNAUTHORIZED && !std::mem::replace(&mut renewed, true) && auth.refused(&authorization) {
-                continue;
+            if response.status() == StatusCode::UNAUTHORIZED {
+                let logon = self.means.tenant.logons.enter(&self.address).await.map_err(Failure::auth)?;
+                let authorization = match auth.authorization().await {
+                    Ok(authorization) => authorization,
+                    Err(error) => {
+                        logon.without_authorization(&**auth, &error);
+                        return Err(Failure::auth(error));
+                    }
+                };
+                response = match post().header(AUTHORIZATION, authorization.clone()).send().await {
+                    Ok(response) => response,
+                    Err(error) => {
+                        logon.broke();
+                        return Err(broken(error));
+                    }
+                };
+                match response.status() {
+                    StatusCode::OK => logon.accepted(),
+                    StatusCode::UNAUTHORIZED if !std::mem::replace(&mut renewed, true) && auth.refused(&authorization) => continue,
+                    StatusCode::UNAUTHORIZED => drop(logon.refused()),
+                    _ => {}
+                }
             }
+            let status = response.status();
             if status.is_redirection() {
                 let to = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
                 return Ok(Answer::RedirectUrl(to.to_owned()));
@@ -279,7 +308,7 @@ impl<'a> Lookup<'a> {
         match self.means.plain.get(url.clone()).send().await {
             Ok(response) if response.status() == StatusCode::FOUND || response.status() == StatusCode::MOVED_PERMANENTLY => {
                 let to = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-                self.redirect(STEP, url.as_str(), &to);
+                self.redirect(STEP, url.as_str(), &to, Hosts::check_unproven);
             }
             Ok(response) => self.note(STEP, url.as_str(), format!("answered HTTP {}", response.status().as_u16())),
             Err(error) => self.note(STEP, url.as_str(), explain(&error)),
@@ -295,6 +324,13 @@ impl<'a> Lookup<'a> {
         match self.means.last_ways.records(&domain).await {
             Ok(records) => {
                 let candidates = of_records(records, &mut |most| self.means.last_ways.draw(most));
+                let (candidates, strange): (Vec<_>, Vec<_>) =
+                    candidates.into_iter().partition(|candidate| self.means.tenant.hosts.check_unproven(&candidate.url).is_ok());
+                for candidate in strange.iter().step_by(2) {
+                    let host = candidate.url.host_str().unwrap_or_default().to_owned();
+                    self.note(STEP, &name, format!("names {host}, which is not an allowed host"));
+                    self.failed(LocateError::ForbiddenHost { host });
+                }
                 let (outcome, led) = (format!("{} addresses", candidates.len()), !candidates.is_empty());
                 self.asked(TraceStep { step: STEP, url: name, outcome, led });
                 self.queue.extend(candidates);
@@ -323,6 +359,11 @@ impl Failure {
         let outcome = error.to_string();
         match error {
             AuthError::Refused { .. } => Self { error: LocateError::Unauthorized, outcome },
+            // The gate itself sees to it that nothing is asked too often.
+            AuthError::Rests { all, .. } => {
+                let code = if all { "CredentialRefused" } else { "HTTP 401" };
+                Self { error: LocateError::Unavailable { code: code.into() }, outcome }
+            }
             AuthError::Unavailable { code } => Self { error: LocateError::Unavailable { code }, outcome },
         }
     }

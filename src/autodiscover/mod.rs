@@ -25,7 +25,7 @@ use last_ways::{LastWays, Usual};
 use lookup::{Lookup, Means};
 
 use crate::config::autodiscover::Autodiscover;
-use crate::exchange::{Authenticator, Endpoint, HearsTracing, Hosts, LocateError, Locator, TraceStep, Tracing};
+use crate::exchange::{Authenticator, Endpoint, HearsTracing, Hosts, LocateError, Locator, Logons, TraceStep, Tracing};
 use crate::http::{ClientOptions, HttpError, client};
 use crate::telemetry::metrics;
 
@@ -36,6 +36,8 @@ const REFUSED_CREDENTIALS_BELIEVED: Duration = Duration::from_secs(300);
 pub struct Tenant {
     /// How requests are authorized.
     pub auth: Arc<dyn Authenticator>,
+    /// Holds back logons that would lock the account.
+    pub logons: Arc<Logons>,
     /// The hosts that may be spoken to.
     pub hosts: Hosts,
     /// The EWS address of all mailboxes, if it is configured: nothing is looked up then.

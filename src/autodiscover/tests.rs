@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::candidates::Srv;
 use super::*;
 use crate::exchange::AuthError;
+use crate::exchange::gate::Rules;
 use crate::http::TrustRoots;
 
 /// A service account.
@@ -85,11 +86,13 @@ async fn exchange() -> (Server, ClientOptions) {
     (server, ClientOptions::new(TrustRoots::only("test root", authority.ca_pem().as_bytes()).unwrap()))
 }
 
-fn locator(http: &ClientOptions, last_ways: Scripted) -> AutodiscoverLocator {
+fn locator(http: &ClientOptions, last_ways: Scripted, known: &[Url]) -> AutodiscoverLocator {
     crate::http::install_tls_provider();
-    let hosts = Hosts::new(&["localhost".into()], &["127.0.0.1".into(), "127.0.0.2".into(), "127.0.0.3".into()]);
-    let tenant = Tenant { auth: Arc::new(Account), hosts, ews_url: None, autodiscover_url: None };
-    let settings = Autodiscover { connect_deadline: Duration::from_secs(1), ..Autodiscover::default() };
+    let listed = ["127.0.0.1", "127.0.0.2", "127.0.0.3"].map(str::to_owned);
+    let hosts = Hosts::new(&["localhost".into()], &listed).with_root_domain(true).with_addresses(known);
+    let logons = Logons::new("test".into(), Rules { most: 3, probe: Duration::from_secs(300) });
+    let tenant = Tenant { auth: Arc::new(Account), logons, hosts, ews_url: None, autodiscover_url: None };
+    let settings = Autodiscover { root_domain: true, connect_deadline: Duration::from_secs(1), ..Autodiscover::default() };
     let tenants = BTreeMap::from([(TenantId("corp".into()), tenant)]);
     AutodiscoverLocator::new(settings, tenants, http).unwrap().with_last_ways(last_ways)
 }
@@ -114,7 +117,8 @@ async fn traced(locator: &AutodiscoverLocator) -> (Vec<TraceStep>, Result<Arc<En
 async fn an_unencrypted_redirection_leads_to_a_server_and_sees_no_credentials() {
     let (server, http) = exchange().await;
     let (url, asked) = redirecting(format!("{}/autodiscover/autodiscover.svc", server.base_url())).await;
-    let locator = locator(&http, Scripted { unencrypted: Some(url), ..Scripted::default() });
+    let known = [server.base_url().parse().unwrap()];
+    let locator = locator(&http, Scripted { unencrypted: Some(url), ..Scripted::default() }, &known);
     let endpoint = locator.locate(&ada()).await.unwrap();
     assert_eq!(endpoint.url.as_str(), server.ews_url());
     let asked = asked.lock().unwrap().to_ascii_lowercase();
@@ -126,7 +130,7 @@ async fn an_unencrypted_redirection_to_a_stranger_or_without_tls_is_not_followed
     let (_server, http) = exchange().await;
     for to in ["https://evil.example/autodiscover/autodiscover.xml", "http://localhost:1/autodiscover/autodiscover.xml"] {
         let (url, _) = redirecting(to.to_owned()).await;
-        let locator = locator(&http, Scripted { unencrypted: Some(url), ..Scripted::default() });
+        let locator = locator(&http, Scripted { unencrypted: Some(url), ..Scripted::default() }, &[]);
         let (trace, found) = traced(&locator).await;
         assert!(matches!(found, Err(LocateError::ForbiddenHost { .. })), "{found:?}");
         assert!(trace.iter().all(|step| !step.url.contains("evil")), "{trace:?}");
@@ -138,7 +142,7 @@ async fn dns_records_are_asked_last_by_priority_and_a_service_that_is_decidedly_
     let (_server, http) = exchange().await;
     let record = |priority, weight, target: &str| Srv { priority, weight, port: 443, target: target.into() };
     let records = vec![record(20, 0, "127.0.0.3."), record(10, 1, "127.0.0.2."), record(10, 5, "127.0.0.1.")];
-    let (trace, found) = traced(&locator(&http, Scripted { unencrypted: None, records })).await;
+    let (trace, found) = traced(&locator(&http, Scripted { unencrypted: None, records }, &[])).await;
     assert!(matches!(found, Err(LocateError::Unavailable { .. })), "{found:?}");
     let asked: Vec<&str> = trace.iter().filter(|step| step.step.starts_with("ask")).map(|step| step.url.as_str()).collect();
     let host = |at: usize| asked[at].split('/').nth(2).unwrap();
@@ -147,6 +151,6 @@ async fn dns_records_are_asked_last_by_priority_and_a_service_that_is_decidedly_
         ["localhost", "autodiscover.localhost", "127.0.0.1", "127.0.0.2", "127.0.0.3"]
     );
     let nowhere = Scripted { unencrypted: None, records: vec![record(0, 0, ".")] };
-    let (_, found) = traced(&locator(&http, nowhere)).await;
+    let (_, found) = traced(&locator(&http, nowhere, &[])).await;
     assert!(matches!(found, Err(LocateError::Unavailable { .. })), "the root names no host that could be forbidden: {found:?}");
 }

@@ -9,9 +9,11 @@ use super::setting::Bytes;
 section! {
     /// Looking for the Exchange server of a mailbox, by its mail domain. Not used for tenants with an `ews_url` of their own.
     pub struct Autodiscover with defaults {
-        /// Ask `autodiscover.<domain>` before `<domain>`.
+        /// Ask `https://<domain>/autodiscover/` too. That is often the company's web site, which then sees the credentials if it asks for them.
+        pub root_domain: bool = false;
+        /// Ask `autodiscover.<domain>` before `<domain>`, if both are asked.
         pub swap_candidates: bool = false;
-        /// Also follow the unencrypted redirection of `http://autodiscover.<domain>` and the DNS record `_autodiscover._tcp.<domain>`. What they name must be https and an allowed host.
+        /// Also follow the unencrypted redirection of `http://autodiscover.<domain>` and the DNS record `_autodiscover._tcp.<domain>`. Credentials go to what they name only if it is among a tenant's `mail.allowed_hosts`.
         pub redirect_and_srv: bool = true;
         /// Deadline of a connection; 5 s to 120 s is usual.
         pub connect_deadline: Duration = Duration::from_secs(120), within Duration::from_secs(1)..=Duration::from_secs(120);

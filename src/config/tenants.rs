@@ -37,8 +37,8 @@ section! {
         pub autodiscover_url: Option<String>;
         /// By which property the mailbox to act for is named towards Exchange.
         pub impersonation: Impersonation = Impersonation::PrimarySmtpAddress;
-        /// Hosts, beside the company's domains, that autodiscover may redirect to or name as EWS address; `*.example.com` stands for everything below.
-        pub allowed_hosts: Vec<String> = vec!["outlook.office365.com".into(), "*.outlook.com".into(), "autodiscover-s.outlook.com".into()];
+        /// Hosts that get the credentials when autodiscover redirects to them or names them as EWS address, e.g. `mail.example.com`; `*.example.com` stands for everything below, `host:port` for another port than 443. `autodiscover.<domain>`, the two addresses above and, for tokens, the hosts that `oauth.scope` names need no entry.
+        pub allowed_hosts: Vec<String> = vec![];
     }
 }
 
@@ -157,10 +157,12 @@ impl Mail {
             }
         }
         for (n, host) in self.allowed_hosts.iter().enumerate() {
-            if !is_domain(host.strip_prefix("*.").unwrap_or(host)) {
+            let name =
+                host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0)).map_or(&**host, |(name, _)| name);
+            if !is_domain(name.strip_prefix("*.").unwrap_or(name)) {
                 problems.add(
                     format!("{at}.allowed_hosts[{n}]"),
-                    format!("\"{host}\" is not a host; write \"mail.example.com\" or \"*.example.com\""),
+                    format!("\"{host}\" is not a host; write \"mail.example.com\", \"mail.example.com:8443\" or \"*.example.com\""),
                 );
             }
         }
