@@ -14,7 +14,8 @@ use crate::config::tenants::{Mail, Tenant};
 use crate::ews::auth::{Basic, ClientCredentials};
 use crate::ews::client::Access;
 use crate::ews::{EwsMailSource, EwsParts, watching};
-use crate::exchange::{Authenticator, Hosts, Locator};
+use crate::exchange::gate::Rules;
+use crate::exchange::{Authenticator, Hosts, Locator, Logons};
 use crate::http::{ClientOptions, HttpError, client};
 
 /// Why the edges cannot be put together.
@@ -63,16 +64,20 @@ pub fn assemble(parts: ExchangeParts<'_>) -> Result<EwsMailSource, AssembleError
     for (name, tenant) in parts.tenants {
         let wrong = |problem: String| AssembleError::Tenant { tenant: name.clone(), problem };
         let auth = way_in(&tenant.mail, &token_client).map_err(wrong)?;
-        let hosts = hosts(tenant);
+        let rules = Rules { most: parts.ews.refused_logons as usize, probe: parts.ews.refused_probe };
+        let logons = Logons::new(format!("tenant {name}, {}", identity(&tenant.mail)), rules);
+        let mail = &tenant.mail;
+        let (ews_url, autodiscover_url) =
+            (address(mail.ews_url.as_deref()).map_err(wrong)?, address(mail.autodiscover_url.as_deref()).map_err(wrong)?);
+        let hosts = Hosts::new(&tenant.allowed_domains, &mail.allowed_hosts)
+            .with_addresses(ews_url.iter().chain(&autodiscover_url))
+            .with_root_domain(parts.autodiscover.root_domain);
+        let hosts = mail.oauth.iter().fold(hosts, |hosts, oauth| hosts.with_tokens_for(&oauth.scope));
         let id = TenantId(name.as_str().into());
-        let seeker = autodiscover::Tenant {
-            auth: Arc::clone(&auth),
-            hosts: hosts.clone(),
-            ews_url: address(tenant.mail.ews_url.as_deref()).map_err(wrong)?,
-            autodiscover_url: address(tenant.mail.autodiscover_url.as_deref()).map_err(wrong)?,
-        };
+        let seeker =
+            autodiscover::Tenant { auth: Arc::clone(&auth), logons: Arc::clone(&logons), hosts: hosts.clone(), ews_url, autodiscover_url };
         seekers.insert(id.clone(), seeker);
-        let access = Access { auth, form: tenant.mail.impersonation };
+        let access = Access { auth, logons, form: tenant.mail.impersonation };
         tenants.insert(id, watching::Tenant { access, hosts });
     }
     let locator: Arc<dyn Locator> = Arc::new(AutodiscoverLocator::new(parts.autodiscover.clone(), seekers, parts.http)?);
@@ -80,16 +85,14 @@ pub fn assemble(parts: ExchangeParts<'_>) -> Result<EwsMailSource, AssembleError
     Ok(EwsMailSource::new(source))
 }
 
-/// The hosts a tenant's credentials may go to: its domains, its list, and the hosts its own addresses name.
-fn hosts(tenant: &Tenant) -> Hosts {
-    let own = [&tenant.mail.ews_url, &tenant.mail.autodiscover_url];
-    let own = own.into_iter().flatten().filter_map(|url| reqwest::Url::parse(url).ok()?.host_str().map(str::to_owned));
-    let listed: Vec<String> = tenant.mail.allowed_hosts.iter().cloned().chain(own).collect();
-    Hosts::new(&tenant.allowed_domains, &listed)
-}
-
 fn address(url: Option<&str>) -> Result<Option<reqwest::Url>, String> {
     url.map(|url| reqwest::Url::parse(url).map_err(|error| format!("{url} is not an address ({error})"))).transpose()
+}
+
+/// Who logs on, for people.
+fn identity(mail: &Mail) -> &str {
+    let application = mail.oauth.as_ref().map(|oauth| oauth.client_id.as_str());
+    mail.basic.as_ref().map(|basic| basic.user.as_str()).or(application).unwrap_or_default()
 }
 
 /// The way in that a tenant is configured with.

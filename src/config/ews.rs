@@ -39,6 +39,10 @@ section! {
         pub retry_first: Duration = Duration::from_secs(1), within Duration::from_millis(10)..=Duration::from_secs(60);
         /// Longest such delay.
         pub retry_limit: Duration = Duration::from_secs(60), within Duration::from_secs(1)..=Duration::from_secs(600);
+        /// Refused logons after which a credential rests, so that its account is not locked; directories usually lock after 5 or 10.
+        pub refused_logons: u32 = 3, within 1..=10;
+        /// How often a credential that rests is tried.
+        pub refused_probe: Duration = Duration::from_secs(300), within Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
         /// The longest answer, or envelope of a stream, that is read, counted after decompression.
         pub answer_limit: Bytes = Bytes::mib(4), within Bytes::kib(64)..=Bytes::mib(64);
         /// Ask autodiscover again after any error of Exchange, not only after those that speak of a move.

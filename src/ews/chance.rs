@@ -21,8 +21,13 @@ impl Chance {
     #[must_use]
     pub fn delay(&self, failures: u32, first: Duration, limit: Duration) -> Duration {
         let full = first.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(limit);
-        let share = self.0.lock().unwrap_or_else(PoisonError::into_inner).random_range(0.5..=1.0);
-        full.mul_f64(share)
+        full.mul_f64(self.share())
+    }
+
+    /// A share between a half and the whole.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).random_range(0.5..=1.0)
     }
 }
 

@@ -11,13 +11,13 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use postrider_actors::ids::TenantId;
 use tokio::time::Instant;
 
-use super::budget::{Budget, Purpose};
+use super::budget::{Attempt, Budget, Purpose, Sign};
 use super::chance::Chance;
 use super::error::EwsError;
 use super::response_code::Action;
-use super::soap::{Header, Operation, answer, envelope};
+use super::soap::{Fault, Header, Operation, answer, envelope};
 use crate::config::ews::{Ews, Impersonation};
-use crate::exchange::{Authenticator, Endpoint};
+use crate::exchange::{Authenticator, Endpoint, Logons};
 use crate::http::ClientOptions;
 use crate::http::http1::{Http1, Reply};
 use crate::telemetry::metrics;
@@ -26,6 +26,8 @@ use crate::telemetry::metrics;
 const AFFINITY_COOKIE: &str = "X-BackEndOverrideCookie";
 /// Cookies longer than this are not kept.
 const MAX_COOKIE_BYTES: usize = 1024;
+/// A gateway's trouble may be that of one back end of several: a call of a mailbox without trouble is repeated after these times before it counts.
+const AT_ONCE: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(200)];
 /// A request has no more headers.
 const MOST_HEADERS: usize = 12;
 
@@ -34,6 +36,8 @@ const MOST_HEADERS: usize = 12;
 pub struct Access {
     /// How requests are authorized.
     pub auth: Arc<dyn Authenticator>,
+    /// Holds back logons that would lock the account.
+    pub logons: Arc<Logons>,
     /// How the mailbox to act for is named.
     pub form: Impersonation,
 }
@@ -115,7 +119,10 @@ impl Client {
     pub fn budget(&self, tenant: &TenantId, endpoint: &Endpoint) -> Arc<Budget> {
         let server = endpoint.uri().and_then(Uri::authority).cloned();
         let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
-        let budget = budgets.entry((tenant.clone(), server)).or_insert_with(|| Budget::new(Arc::clone(&self.settings)));
+        let budget = budgets.entry((tenant.clone(), server)).or_insert_with_key(|(tenant, server)| {
+            let server = server.as_ref().map_or("without name", Authority::as_str);
+            Budget::new(Arc::clone(&self.settings), format!("tenant {tenant}, server {server}"))
+        });
         Arc::clone(budget)
     }
 
@@ -124,16 +131,33 @@ impl Client {
     /// # Errors
     /// [`EwsError`].
     pub async fn call<O: Operation>(&self, target: &Target<'_>, purpose: Purpose, operation: &O) -> Result<Answered<O::Output>, EwsError> {
-        let _turn = target.budget.turn(purpose).await?;
-        let first = self.call_once(target, operation).await;
-        match first {
-            Err(error) if error.wants_fresh_connection() => {
-                // One of them gave an answer that belongs to another request.
-                self.calls.leave_connections();
-                self.call_once(target, operation).await
-            }
-            other => other,
+        let turn = target.budget.turn(target.act_for, purpose).await?;
+        let mut answer = self.call_once(target, operation).await;
+        if answer.as_ref().is_err_and(EwsError::wants_fresh_connection) {
+            // One of them gave an answer that belongs to another request.
+            self.calls.leave_connections();
+            answer = self.call_once(target, operation).await;
         }
+        for pause in AT_ONCE {
+            if !turn.attempt().calm() || !answer.as_ref().is_err_and(EwsError::is_gateway_trouble) {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+            answer = self.call_once(target, operation).await;
+        }
+        self.settle(|sign, share| turn.settle(sign, share), answer)
+    }
+
+    /// Says what an answer, or none, means for the next calls.
+    fn settle<T>(&self, settle: impl FnOnce(Sign, f64) -> Duration, answer: Result<T, EwsError>) -> Result<T, EwsError> {
+        let sign = answer.as_ref().err().map_or(Sign::Alive, EwsError::sign);
+        let retry_after = settle(sign, self.chance.share());
+        answer.map_err(|error| match error {
+            EwsError::Fault(fault) if fault.action == Action::BackOff => EwsError::Busy { retry_after, code: fault.code },
+            EwsError::Busy { code, .. } => EwsError::Busy { retry_after, code },
+            EwsError::Status(status @ (429 | 503)) => EwsError::Busy { retry_after, code: format!("HTTP {status}") },
+            other => other,
+        })
     }
 
     async fn call_once<O: Operation>(&self, target: &Target<'_>, operation: &O) -> Result<Answered<O::Output>, EwsError> {
@@ -169,9 +193,7 @@ impl Client {
             EwsError::Answer(_) if status != StatusCode::OK => EwsError::Status(status.as_u16()),
             error => error,
         });
-        let output = answer.and_then(|answer| operation.read(answer).map_err(EwsError::from));
-        let output = output.map_err(|error| self.note_busy(target.budget, error))?;
-        target.budget.answered();
+        let output = answer.and_then(|answer| operation.read(answer).map_err(EwsError::from))?;
         Ok(Answered { output, cookie })
     }
 
@@ -180,7 +202,11 @@ impl Client {
     /// # Errors
     /// [`EwsError`].
     pub async fn open_stream(&self, target: &Target<'_>, subscriptions: &[Arc<str>], minutes: u32) -> Result<Reply, EwsError> {
-        self.measured(metrics::Operation::Stream, self.opened(target, subscriptions, minutes)).await
+        // The mailbox that is impersonated stands for many: its own trouble does not hold the stream back.
+        let waited = tokio::time::timeout(self.settings.wait_deadline, target.budget.admit(None)).await;
+        let attempt: Attempt = waited.map_err(|_| EwsError::NoTurn)??;
+        let opened = self.measured(metrics::Operation::Stream, self.opened(target, subscriptions, minutes)).await;
+        self.settle(|sign, share| attempt.settle(sign, share), opened)
     }
 
     async fn opened(&self, target: &Target<'_>, subscriptions: &[Arc<str>], minutes: u32) -> Result<Reply, EwsError> {
@@ -199,8 +225,7 @@ impl Client {
                 _ => EwsError::Status(status),
             })
         };
-        let opened = tokio::time::timeout(self.settings.call_deadline, exchange).await.map_err(|_| EwsError::Deadline)?;
-        opened.map_err(|error| self.note_busy(target.budget, error))
+        tokio::time::timeout(self.settings.call_deadline, exchange).await.map_err(|_| EwsError::Deadline)?
     }
 
     /// Asks without credentials: what the server answers says what it offers.
@@ -222,17 +247,35 @@ impl Client {
         let id = uuid::Uuid::from_u128(rand::random()).to_string();
         let mut renewed = false;
         loop {
-            let authorization = target.access.auth.authorization().await?;
+            let logon = target.access.logons.enter(target.act_for).await?;
+            let authorization = match target.access.auth.authorization().await {
+                Ok(authorization) => authorization,
+                Err(error) => {
+                    logon.without_authorization(&*target.access.auth, &error);
+                    return Err(error.into());
+                }
+            };
             // A silence may have begun while an authorization was waited for.
             if let Some(left) = target.budget.silence() {
                 return Err(EwsError::Silence(left));
             }
             let mut headers = headers(target, operation, &id);
             headers.insert(AUTHORIZATION, authorization.clone());
-            let response = http.post(uri.clone(), headers, request.clone()).await?;
+            let response = match http.post(uri.clone(), headers, request.clone()).await {
+                Ok(response) => response,
+                Err(error) => {
+                    logon.broke();
+                    return Err(error.into());
+                }
+            };
             match response.status() {
-                StatusCode::OK | StatusCode::INTERNAL_SERVER_ERROR => return Ok(response),
+                StatusCode::OK | StatusCode::INTERNAL_SERVER_ERROR => {
+                    logon.accepted();
+                    return Ok(response);
+                }
                 StatusCode::UNAUTHORIZED if !renewed && target.access.auth.refused(&authorization) => renewed = true,
+                StatusCode::UNAUTHORIZED if logon.refused() => return Err(EwsError::UnauthorizedInBurst),
+                StatusCode::UNAUTHORIZED => return Err(EwsError::Unauthorized),
                 _ => return Err(self.judge(target, &response)),
             }
         }
@@ -240,34 +283,25 @@ impl Client {
 
     /// What a status that brings no SOAP means.
     fn judge(&self, target: &Target<'_>, response: &Reply) -> EwsError {
-        let budget = target.budget;
         let status = response.status();
         match status {
-            StatusCode::UNAUTHORIZED if budget.refused() => EwsError::UnauthorizedInBurst,
-            StatusCode::UNAUTHORIZED => EwsError::Unauthorized,
             StatusCode::FORBIDDEN if response.headers().contains_key("x-ews-policy-reason") => EwsError::Forbidden("EwsPolicy"),
             StatusCode::FORBIDDEN => EwsError::Forbidden("HTTP 403"),
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-                let row = budget.unavailable();
-                let told = retry_after(response.headers());
-                let wanted = told.unwrap_or_else(|| self.chance.delay(row, self.settings.retry_first, self.settings.busy_silence));
-                let retry_after = budget.be_silent(wanted);
-                EwsError::Busy { retry_after, code: format!("HTTP {}", status.as_u16()) }
-            }
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => match retry_after(response.headers()) {
+                Some(retry_after) => EwsError::Busy { retry_after, code: format!("HTTP {}", status.as_u16()) },
+                None => EwsError::Status(status.as_u16()),
+            },
             status if status.is_redirection() => redirect(target.endpoint, response),
             status => EwsError::Status(status.as_u16()),
         }
     }
 
-    /// A fault that asks for silence starts it.
-    pub fn note_busy(&self, budget: &Arc<Budget>, error: EwsError) -> EwsError {
-        match error {
-            EwsError::Fault(fault) if fault.action == Action::BackOff => {
-                let wanted = fault.back_off.filter(|told| !told.is_zero()).unwrap_or(self.settings.busy_silence);
-                let retry_after = budget.be_silent(wanted);
-                EwsError::Busy { retry_after, code: fault.code }
-            }
-            other => other,
+    /// What a fault on a stream that runs means: a silence that the server asks for begins.
+    pub fn note_busy(&self, budget: &Arc<Budget>, fault: &Fault) -> EwsError {
+        let error = EwsError::Fault(fault.clone());
+        match error.sign() {
+            Sign::Silence(wanted) => EwsError::Busy { retry_after: budget.be_silent(wanted), code: fault.code.clone() },
+            _ => error,
         }
     }
 }

@@ -259,6 +259,7 @@ fn advice(error: &EwsError) -> &'static str {
         EwsError::Auth(AuthError::Refused { code }) => advice_of_refusal(code),
         EwsError::Auth(AuthError::Unavailable { code }) => cause::advice(code)
             .unwrap_or("check token_url and the way there; the identity provider is in trouble, or answers something else"),
+        EwsError::Auth(AuthError::Rests { .. }) => "the credential was refused a moment ago: see the steps above, then try again",
         EwsError::Forbidden(_) => {
             "EWS is switched off for the user, the tenant or this application: ask the Exchange administrator to allow it"
         }

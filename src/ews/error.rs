@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use postrider_actors::ports::mail_source::SourceError;
 
+use super::budget::Sign;
 use super::response_code::Action;
 use super::soap::{AnswerError, Fault};
 use crate::exchange::{AuthError, LocateError};
@@ -111,6 +112,8 @@ impl EwsError {
             Self::Answer(_) => "MalformedAnswer".into(),
             Self::TooLong(_) => "AnswerTooLong".into(),
             Self::Auth(AuthError::Refused { code } | AuthError::Unavailable { code }) => code.clone(),
+            Self::Auth(AuthError::Rests { all: true, .. }) => "CredentialRefused".into(),
+            Self::Auth(AuthError::Rests { all: false, .. }) => "HTTP 401".into(),
             Self::Locate(LocateError::NotAllowed) => "DomainNotAllowed".into(),
             Self::Locate(LocateError::Unauthorized) => "AutodiscoverUnauthorized".into(),
             Self::Locate(LocateError::ForbiddenHost { .. }) => "HostNotAllowed".into(),
@@ -123,7 +126,10 @@ impl EwsError {
     pub fn answer(&self) -> Answer {
         match self {
             Self::Silence(_) | Self::NoTurn | Self::Busy { .. } => Answer::Throttled,
-            Self::Unauthorized | Self::UnauthorizedInBurst | Self::Auth(AuthError::Refused { .. }) => Answer::Unauthorized,
+            Self::Unauthorized | Self::UnauthorizedInBurst | Self::Auth(AuthError::Refused { .. } | AuthError::Rests { .. }) => {
+                Answer::Unauthorized
+            }
+            Self::Fault(fault) if fault.action == Action::BackOff => Answer::Throttled,
             Self::Fault(_) | Self::Forbidden(_) => Answer::Refused,
             Self::Status(_)
             | Self::Redirect(_)
@@ -134,6 +140,38 @@ impl EwsError {
             | Self::Auth(AuthError::Unavailable { .. })
             | Self::Locate(_) => Answer::Unusable,
         }
+    }
+
+    /// What it says of the server.
+    #[must_use]
+    pub fn sign(&self) -> Sign {
+        match self {
+            Self::Busy { retry_after, .. } => Sign::Silence(*retry_after),
+            Self::Fault(fault) if fault.action == Action::BackOff => {
+                fault.back_off.filter(|told| !told.is_zero()).map_or(Sign::Trouble, Sign::Silence)
+            }
+            // Whatever the server says by itself, it answers.
+            Self::Fault(_) | Self::Forbidden(_) | Self::Redirect(_) | Self::TooLong(_) | Self::Answer(AnswerError::WrongOperation) => {
+                Sign::Alive
+            }
+            Self::Status(status) if matches!(status, 400..=407 | 409..=428 | 430..=499) => Sign::Alive,
+            Self::Status(_) | Self::Transport(_) | Self::Deadline | Self::Answer(_) => Sign::Trouble,
+            Self::Silence(_) | Self::NoTurn | Self::Unauthorized | Self::UnauthorizedInBurst | Self::Auth(_) | Self::Locate(_) => {
+                Sign::Nothing
+            }
+        }
+    }
+
+    /// Whether something before the server says that what is behind it does not answer: another back end may.
+    #[must_use]
+    pub fn is_gateway_trouble(&self) -> bool {
+        matches!(self, Self::Status(502..=504))
+    }
+
+    /// Whether it may be trouble of the mailbox that is impersonated: another one may fare better.
+    #[must_use]
+    pub fn may_be_the_mailbox_s(&self) -> bool {
+        matches!(self, Self::Status(_) | Self::Busy { .. } | Self::Deadline | Self::Unauthorized | Self::Forbidden(_))
     }
 
     /// Whether the server spoke, but neither of what was asked nor of a silence that ends by itself.
@@ -171,11 +209,12 @@ impl From<EwsError> for SourceError {
         let code = error.code();
         match error {
             EwsError::Silence(retry_after) | EwsError::Busy { retry_after, .. } => Self::Throttled { retry_after },
+            EwsError::Auth(AuthError::Rests { left, all: false }) => Self::Throttled { retry_after: left },
             EwsError::NoTurn => Self::Throttled { retry_after: Duration::from_secs(5) },
             EwsError::Fault(fault) => from_fault(&fault),
-            EwsError::Unauthorized | EwsError::Auth(AuthError::Refused { .. }) | EwsError::Locate(LocateError::Unauthorized) => {
-                Self::Unauthorized { code }
-            }
+            EwsError::Unauthorized
+            | EwsError::Auth(AuthError::Refused { .. } | AuthError::Rests { .. })
+            | EwsError::Locate(LocateError::Unauthorized) => Self::Unauthorized { code },
             EwsError::Forbidden(_)
             | EwsError::Locate(LocateError::NotAllowed | LocateError::ForbiddenHost { .. } | LocateError::NoSuchMailbox { .. }) => {
                 Self::Refused { code }

@@ -8,6 +8,7 @@ pub mod doctor;
 mod ended;
 pub mod error;
 pub mod groups;
+pub mod health;
 mod judgement;
 pub mod mail_source;
 pub mod piecewise;

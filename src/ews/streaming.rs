@@ -126,6 +126,7 @@ impl GroupStream {
     async fn read(&mut self, snapshot: &Snapshot, mut response: Reply) -> Ended {
         let watching = Arc::clone(&self.watching);
         let settings = watching.client.settings();
+        let budget = watching.client.budget(&snapshot.key.tenant, &snapshot.key.endpoint);
         let changed = Arc::clone(&self.changed);
         let mut splitter = Splitter::new(settings.answer_limit.len());
         let mut joins = Joins::default();
@@ -170,6 +171,7 @@ impl GroupStream {
                     Err(error) => return Ended::Failed(EwsError::Transport(error.to_string().into())),
                 };
                 silent_at = Instant::now() + settings.stream_silence;
+                budget.heard();
                 let said = match stream::read(&envelope) {
                     Ok(said) => said,
                     Err(error) => return Ended::Failed(error.into()),
@@ -280,7 +282,7 @@ impl GroupStream {
             }
             Judgement::Silence => {
                 let budget = self.watching.client.budget(&snapshot.key.tenant, &snapshot.key.endpoint);
-                Some(Ended::Failed(self.watching.client.note_busy(&budget, EwsError::Fault(fault.clone()))))
+                Some(Ended::Failed(self.watching.client.note_busy(&budget, fault)))
             }
             Judgement::Failed => failed(),
         }
@@ -336,6 +338,9 @@ impl GroupStream {
         if self.answered_otherwise >= GIVE_UP_AFTER {
             self.answered_otherwise = 0;
             self.lose(snapshot.subscriptions.iter().map(|id| &**id), true, Lost::GivenUp, &error.code());
+        }
+        if error.may_be_the_mailbox_s() {
+            self.watching.groups().pass_anchor_over(self.group);
         }
         match error {
             EwsError::Silence(left) | EwsError::Busy { retry_after: left, .. } => self.pause(Some(left)).await,

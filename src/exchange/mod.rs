@@ -1,6 +1,8 @@
 //! What the Exchange edges need of one another: where a mailbox is served, how one gets in, which hosts may be spoken to.
 
+pub mod gate;
 pub mod hosts;
+pub mod logons;
 pub mod offers;
 pub mod xml;
 
@@ -11,6 +13,7 @@ use http::{HeaderValue, Uri};
 use postrider_actors::ports::mail_source::MailboxRef;
 
 pub use hosts::Hosts;
+pub use logons::Logons;
 
 /// Where a mailbox is served. Mailboxes with equal endpoints may share a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -144,6 +147,14 @@ pub enum AuthError {
         /// What failed.
         code: String,
     },
+    /// It was refused before and is not tried for a while, so that the account is not locked: no request was made.
+    #[error("the credential was refused and is tried again in {left:?}, so that the account is not locked")]
+    Rests {
+        /// For how long.
+        left: std::time::Duration,
+        /// The credential itself rests; otherwise only the mailbox, while others get in.
+        all: bool,
+    },
 }
 
 /// A way in: makes the `Authorization` header of requests of one tenant.
@@ -170,6 +181,11 @@ pub trait Authenticator: Send + Sync + 'static {
 
     /// A server refused `used` (HTTP 401): says whether asking for an authorization again gives another one.
     fn refused(&self, used: &HeaderValue) -> bool;
+
+    /// How often an identity provider was asked and refused: an error that is only remembered is no further refusal.
+    fn refusals(&self) -> u64 {
+        0
+    }
 }
 
 #[cfg(test)]

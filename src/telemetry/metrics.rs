@@ -197,6 +197,10 @@ catalog! {
     counter throttled(peer: Peer) = "postrider_throttled_total";
     /// Exchange servers that asked for silence and get it at this moment.
     level silent_server() = "postrider_silent_servers";
+    /// Credentials that are refused: no mail of their tenants is seen until a probe is let in.
+    level credential_refused() = "postrider_credentials_refused";
+    /// Logons that Exchange, autodiscover or the identity provider refused.
+    counter refused_logons() = "postrider_refused_logons_total";
     /// Look-ups of mailboxes by autodiscover; answers from the cache are not counted.
     counter autodiscover(outcome: Attempt) = "postrider_autodiscover_total";
     /// Access tokens fetched. A failure that lasts stops everything behind the token.

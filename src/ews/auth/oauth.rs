@@ -1,7 +1,7 @@
 //! OAuth 2.0 client credentials with a secret (RFC 6749, section 4.4): one token per tenant, shared and renewed ahead of its expiry.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,11 +12,12 @@ use oauth2::{
     AsyncHttpClient, AuthType, ClientId, ClientSecret, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, RequestTokenError, Scope,
     TokenResponse, TokenUrl,
 };
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::config::secret::Secret;
 use crate::exchange::{AuthError, Authenticator};
-use crate::http::{Cause, body, cause_of};
+use crate::http::{Cause, body, cause_of, lifetime};
 use crate::telemetry::metrics;
 
 /// Longest answer of a token endpoint that is read.
@@ -53,6 +54,8 @@ pub struct ClientCredentials {
     token: Mutex<Option<Token>>,
     /// Whether the next token takes the place of a refused one.
     refused: AtomicBool,
+    /// How often the identity provider refused.
+    refusals: AtomicU64,
     /// Held while a token is asked for, with the last failure: nobody else asks meanwhile.
     asking: tokio::sync::Mutex<Option<(Instant, AuthError)>>,
 }
@@ -80,6 +83,7 @@ impl ClientCredentials {
             http: Carrier(http),
             token: Mutex::default(),
             refused: AtomicBool::new(false),
+            refusals: AtomicU64::new(0),
             asking: tokio::sync::Mutex::default(),
         })
     }
@@ -108,6 +112,9 @@ impl ClientCredentials {
                 Ok(header)
             }
             Err(error) => {
+                if let AuthError::Refused { .. } = error {
+                    self.refusals.fetch_add(1, Ordering::Relaxed);
+                }
                 *last_failure = Some((Instant::now(), error.clone()));
                 Err(error)
             }
@@ -179,6 +186,10 @@ impl Authenticator for ClientCredentials {
             None => true,
         }
     }
+
+    fn refusals(&self) -> u64 {
+        self.refusals.load(Ordering::Relaxed)
+    }
 }
 
 /// The error code, with the provider's own number behind it where its description begins with one: `invalid_client AADSTS7000215`.
@@ -212,12 +223,22 @@ impl<'c> AsyncHttpClient<'c> for Carrier {
             }
             let body =
                 body(response, MAX_ANSWER_BYTES).await.map_err(|error| TransportError(Cause::named("BrokenAnswer", error.to_string())))?;
-            let mut answer = HttpResponse::new(body.to_vec());
+            let mut answer = HttpResponse::new(with_believable_life(body.to_vec()));
             *answer.status_mut() = status;
             *answer.headers_mut() = headers;
             Ok(answer)
         })
     }
+}
+
+/// The answer with `expires_in` as a number within bounds, whatever stood there; without it if nothing could be read.
+fn with_believable_life(body: Vec<u8>) -> Vec<u8> {
+    let Ok(Value::Object(mut answer)) = serde_json::from_slice(&body) else { return body };
+    let Some(told) = answer.remove("expires_in") else { return body };
+    if let Some(life) = lifetime(&told) {
+        answer.insert("expires_in".into(), life.as_secs().into());
+    }
+    serde_json::to_vec(&answer).unwrap_or(body)
 }
 
 /// The token endpoint was not reached.

@@ -188,11 +188,11 @@ async fn a_busy_server_is_left_alone_exactly_as_long_as_it_asks() {
 }
 
 #[tokio::test]
-async fn a_stream_of_a_busy_server_waits_too() {
+async fn a_stream_that_is_busy_for_no_time_that_is_told_waits_alone() {
     let busy = error("ErrorServerBusy", NamedIds::Absent, ErrorStatus::Closed);
     let company = stream_meets(busy, "busy_silence = \"1s\"").await;
     company.hinted(1, |hint| hint == Hint::Gap).await;
-    assert!(matches!(company.source.unread(&mailbox(1)).await, Err(SourceError::Throttled { .. })));
+    assert!(company.source.unread(&mailbox(1)).await.is_ok());
     company.hinted(1, |hint| hint == Hint::StreamOpened).await;
     hears(&company, 1).await;
     company.no_misuse();
@@ -222,7 +222,9 @@ async fn each_failed_request_says_what_to_do_about_it() {
     let (company, faults) = company_with(ExchangeFaults::none(), 1, "").await;
     company.drain(1, None).await;
     for (fault, expected) in cases {
-        faults.script(Some(OperationName::SyncFolderItems), None, 1, fault.clone());
+        // A gateway's trouble is tried again twice before it counts.
+        let times = if fault == RequestFault::Status(503) { 3 } else { 1 };
+        faults.script(Some(OperationName::SyncFolderItems), None, times, fault.clone());
         let error = company.source.changes(&mailbox(1), None).await.unwrap_err();
         assert!(expected(&error), "{fault:?}: {error:?}");
         let mut looks = tokio::time::interval(Duration::from_millis(10));

@@ -18,7 +18,8 @@ use crate::config::ews::{Ews, Impersonation};
 use crate::config::from_toml;
 use crate::ews::client::Access;
 use crate::ews::{EwsMailSource, EwsParts, watching};
-use crate::exchange::{AuthError, Authenticator, Endpoint, HearsTracing, Hosts, LocateError, Locator};
+use crate::exchange::gate::Rules;
+use crate::exchange::{AuthError, Authenticator, Endpoint, HearsTracing, Hosts, LocateError, Locator, Logons};
 use crate::http::{ClientOptions, TrustRoots};
 
 /// A way in whose first authorization has gone stale.
@@ -96,7 +97,8 @@ async fn source_with(auth: Arc<Renewing>, settings: &str, answer: impl Fn(&str) 
         }
     });
     let endpoint = Endpoint::new(format!("https://localhost:{port}/EWS/Exchange.asmx").parse().unwrap(), "none");
-    let access = Access { auth, form: Impersonation::PrimarySmtpAddress };
+    let logons = Logons::new("test".into(), Rules { most: 3, probe: std::time::Duration::from_secs(300) });
+    let access = Access { auth, logons, form: Impersonation::PrimarySmtpAddress };
     let tenant = watching::Tenant { access, hosts: Hosts::new(&[], &["localhost".to_owned()]) };
     let settings: Ews = from_toml(&format!("answer_limit = \"64 KiB\"\n{settings}")).unwrap();
     let parts = EwsParts {
