@@ -8,8 +8,8 @@ pub mod code;
 mod connection;
 pub mod http1;
 pub mod lanes;
-pub mod names;
 mod lifetime;
+pub mod names;
 pub mod room;
 mod roots;
 
@@ -21,8 +21,8 @@ use hyper_util::client::legacy::connect;
 
 pub use answer::{BodyError, body, cause_of, explain, retry_after};
 pub use cause::Cause;
-use names::{Names, TimedNames};
 pub use lifetime::lifetime;
+use names::{Names, TimedNames};
 pub use roots::TrustRoots;
 
 /// What we call ourselves towards servers.

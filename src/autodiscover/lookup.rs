@@ -145,7 +145,7 @@ impl<'a> Lookup<'a> {
             Protocol::Pox => "ask by POX",
         };
         let url = candidate.url.as_str().to_owned();
-        if let Err(host) = self.means.tenant.hosts.check(&candidate.url) {
+        if let Err(host) = self.means.tenant.hosts.check_unauthorized(&candidate.url) {
             self.note(step, &url, format!("not asked: {host} is not an allowed host"));
             self.failed(LocateError::ForbiddenHost { host });
             return None;
@@ -248,6 +248,12 @@ impl<'a> Lookup<'a> {
         let mut renewed = false;
         loop {
             if response.status() == StatusCode::UNAUTHORIZED {
+                if self.means.tenant.hosts.check(&candidate.url).is_err() {
+                    return Err(Failure::unavailable(
+                        "NoTokenForHost",
+                        "asks for credentials, and the scope of the token is for other hosts".into(),
+                    ));
+                }
                 let logon = self.means.tenant.logons.enter(&self.address).await.map_err(Failure::auth)?;
                 let authorization = match auth.authorization().await {
                     Ok(authorization) => authorization,

@@ -196,3 +196,5 @@ impl Locator for AutodiscoverLocator {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_hosts;

@@ -169,7 +169,12 @@ async fn another_port_or_host_than_the_listed_ones_is_not_even_spoken_to() {
 #[tokio::test]
 async fn an_ews_address_that_nobody_named_is_not_believed() {
     let authority = Authority::new();
-    for url in ["https://mail.corp.invalid/EWS/Exchange.asmx", "https://corp.invalid/EWS", "https://localhost:1/EWS", "http://autodiscover.corp.invalid/EWS"] {
+    for url in [
+        "https://mail.corp.invalid/EWS/Exchange.asmx",
+        "https://corp.invalid/EWS",
+        "https://localhost:1/EWS",
+        "http://autodiscover.corp.invalid/EWS",
+    ] {
         let first = Host::answering(&authority, ews_at(url)).await;
         let (_, found) = look(&authority, &first, corp(&["mail.example.com".into()])).await;
         assert!(matches!(found, Err(LocateError::ForbiddenHost { .. })), "{url}: {found:?}");

@@ -109,10 +109,21 @@ impl Hosts {
     /// # Errors
     /// What is wrong with it.
     pub fn check(&self, url: &Url) -> Result<(), String> {
+        self.judge(url, self.is_usual(url) && self.takes_tokens(&place(url).0))
+    }
+
+    /// Whether an address may be asked without credentials: also the usual places of a tenant whose token is for others, since they may redirect.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check_unauthorized(&self, url: &Url) -> Result<(), String> {
+        self.judge(url, self.is_usual(url))
+    }
+
+    fn is_usual(&self, url: &Url) -> bool {
         let (host, port) = place(url);
         let autodiscover = |domain: &str| host.strip_prefix("autodiscover.") == Some(domain) || (self.root_domain && host == domain);
-        let usual = port == HTTPS && self.domains.iter().any(|domain| autodiscover(domain));
-        self.judge(url, usual && self.takes_tokens(&host))
+        port == HTTPS && self.domains.iter().any(|domain| autodiscover(domain))
     }
 
     /// The same for an address that something without TLS named (a redirection, a DNS record): only what the configuration names counts.

@@ -8,5 +8,6 @@ mod isolation;
 mod metrics;
 mod regroup;
 mod shadow;
+mod sharing;
 mod stories;
 mod way_in;

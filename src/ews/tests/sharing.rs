@@ -102,7 +102,10 @@ async fn forty_seven_logons_with_a_wrong_password_are_three() {
         let before = accounts.refused_logons();
         let mailboxes: Vec<_> = (1..=47).map(mailbox).collect();
         let asked = futures_util::future::join_all(mailboxes.iter().map(|mailbox| company.source.unread(mailbox))).await;
-        assert!(asked.iter().all(|answer| matches!(answer, Err(SourceError::Unauthorized { .. } | SourceError::Unavailable { .. }))), "{asked:?}");
+        assert!(
+            asked.iter().all(|answer| matches!(answer, Err(SourceError::Unauthorized { .. } | SourceError::Unavailable { .. }))),
+            "{asked:?}"
+        );
         assert_eq!(accounts.refused_logons() - before, 3, "known before: {known}");
         let again = company.source.unread(&mailbox(1)).await;
         assert_eq!(again, Err(SourceError::Unauthorized { code: "CredentialRefused".into() }));

@@ -29,8 +29,25 @@ struct State {
     streams: Vec<Scripted<StreamPlan>>,
     blocked: HashMap<String, &'static str>,
     broken: HashMap<String, RequestFault>,
+    share: Option<Share>,
     counted: HashMap<&'static str, u64>,
     lasting: lasting::Lasting,
+}
+
+/// One of so many requests meets a fault.
+#[derive(Debug)]
+struct Share {
+    of: u64,
+    fault: RequestFault,
+    requests: u64,
+}
+
+impl Share {
+    /// Spreads the numbers of requests, so that nobody's every third is met.
+    fn meets(&mut self) -> bool {
+        self.requests += 1;
+        (self.requests.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32).is_multiple_of(self.of)
+    }
 }
 
 /// A fault that waits for its occasion.
@@ -112,6 +129,11 @@ impl ExchangeFaults {
         self.lock().broken.remove(&mailbox.to_ascii_lowercase());
     }
 
+    /// From here on one of `of` requests, whosever they are, meets `fault`: one back end of several is dead.
+    pub fn one_in(&self, of: u64, fault: RequestFault) {
+        self.lock().share = Some(Share { of: of.max(1), fault, requests: 0 });
+    }
+
     /// How often each kind of fault was met.
     pub fn counted(&self) -> Vec<(&'static str, u64)> {
         let mut counted: Vec<_> = self.lock().counted.iter().map(|(k, n)| (*k, *n)).collect();
@@ -126,6 +148,7 @@ impl ExchangeFaults {
         let fault = reason
             .map(RequestFault::PolicyBlocked)
             .or_else(|| state.broken.get(mailbox).cloned())
+            .or_else(|| state.share.as_mut().and_then(|share| share.meets().then(|| share.fault.clone())))
             .or_else(|| take(&mut state.requests, operation, mailbox))
             .or_else(|| self.dice(&mut state)?.request(operation, mailbox))?;
         *state.counted.entry(fault.kind()).or_default() += 1;
