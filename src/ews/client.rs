@@ -145,13 +145,8 @@ impl Client {
             tokio::time::sleep(pause).await;
             answer = self.call_once(target, operation).await;
         }
-        self.settle(|sign, share| turn.settle(sign, share), answer)
-    }
-
-    /// Says what an answer, or none, means for the next calls.
-    fn settle<T>(&self, settle: impl FnOnce(Sign, f64) -> Duration, answer: Result<T, EwsError>) -> Result<T, EwsError> {
         let sign = answer.as_ref().err().map_or(Sign::Alive, EwsError::sign);
-        let retry_after = settle(sign, self.chance.share());
+        let retry_after = turn.settle(sign, self.chance.share());
         answer.map_err(|error| match error {
             EwsError::Fault(fault) if fault.action == Action::BackOff => EwsError::Busy { retry_after, code: fault.code },
             EwsError::Busy { code, .. } => EwsError::Busy { retry_after, code },
@@ -206,7 +201,15 @@ impl Client {
         let waited = tokio::time::timeout(self.settings.wait_deadline, target.budget.admit(None)).await;
         let attempt: Attempt = waited.map_err(|_| EwsError::NoTurn)??;
         let opened = self.measured(metrics::Operation::Stream, self.opened(target, subscriptions, minutes)).await;
-        self.settle(|sign, share| attempt.settle(sign, share), opened)
+        let wanted = opened.as_ref().err().map_or(Sign::Alive, EwsError::sign);
+        let share = self.chance.share();
+        let retry_after = attempt.settle(wanted, share);
+        opened.map_err(|error| match error {
+            EwsError::Fault(fault) if matches!(wanted, Sign::Silence(_)) => EwsError::Busy { retry_after, code: fault.code },
+            EwsError::Busy { code, .. } => EwsError::Busy { retry_after, code },
+            // Without a time that was told the stream's own pause grows.
+            other => other,
+        })
     }
 
     async fn opened(&self, target: &Target<'_>, subscriptions: &[Arc<str>], minutes: u32) -> Result<Reply, EwsError> {
