@@ -137,7 +137,14 @@ async fn look(authority: &Authority, first: &Host, hosts: Hosts) -> (Vec<TraceSt
     let tenants = BTreeMap::from([(TenantId("corp".into()), tenant)]);
     let locator = AutodiscoverLocator::new(settings, tenants, &ClientOptions::new(roots)).unwrap().with_last_ways(Nowhere);
     let ada = MailboxRef { id: MailboxId(1), tenant: TenantId("corp".into()), smtp: Arc::new(Smtp::new("ada@corp.invalid")) };
-    locator.trace(&ada).await
+    let steps = Mutex::new(Vec::new());
+    let hears = |tracing: Tracing| {
+        if let Tracing::Asked(step) = tracing {
+            steps.lock().unwrap().push(step);
+        }
+    };
+    let found = locator.trace(&ada, &hears).await;
+    (steps.into_inner().unwrap(), found)
 }
 
 fn corp(listed: &[String]) -> Hosts {
