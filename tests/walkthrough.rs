@@ -24,20 +24,20 @@ struct Desk {
 }
 
 impl Desk {
-    /// What `postrider-loadtest serve --dir dev` does.
+    /// What `postrider-loadtest serve --dir dev` does; it takes its time: its files are there when it was asked in vain at least twice.
     async fn set() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let dev = folder.path().join("dev");
-        let credentials = Credentials::load_or_create(&dev).expect("the folder can be written");
+        let made = tempfile::tempdir().expect("a folder");
+        let credentials = Credentials::load_or_create(made.path()).expect("the folder can be written");
         let options = Options { take_strangers: true, ..Options::default() };
         let simulators = Arc::new(Simulators::start_with(options, credentials).await.expect("the simulators start"));
-        simulators.write_development_files(&dev).expect("the folder can be written");
         for number in 1..=10 {
             simulators.world().add_mailbox(&format!("user{number}@example.com"));
         }
-        let control = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+        let asked = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let control = asked.local_addr().expect("it is bound");
         let stop = CancellationToken::new();
-        tokio::spawn(control::serve(control, Arc::clone(&simulators), stop.clone()));
+        tokio::spawn(slowly(asked, folder.path().join("dev"), Arc::clone(&simulators), stop.clone()));
         let desk = Self { folder, simulators, control: format!("http://{control}"), stop };
         desk.write_config();
         desk
@@ -69,7 +69,8 @@ impl Desk {
         let mut lines = lines.replace("target/release/postrider ", "\"$POSTRIDER\" ").replace("http://127.0.0.1:9447", &self.control);
         let mut shell = Command::new("sh");
         if let Some(node) = node {
-            lines = lines.replace("http://127.0.0.1:8080", &node.api());
+            lines = lines.replace("http://127.0.0.1:8080", &node.api()).replace("http://127.0.0.1:8081", &node.admin());
+            // The configuration says port 0 here, and a reader's says the port.
             shell.env("POSTRIDER_API", node.admin());
         }
         shell.args(["-ec", &lines]).current_dir(self.folder.path());
@@ -83,6 +84,18 @@ impl Desk {
     fn run(&self, arguments: &[&str], node: &Process) -> Output {
         command(arguments).current_dir(self.folder.path()).env("POSTRIDER_API", node.admin()).output().expect("it starts")
     }
+}
+
+/// Becomes ready after two callers found nobody.
+async fn slowly(asked: tokio::net::TcpListener, dev: std::path::PathBuf, simulators: Arc<Simulators>, stop: CancellationToken) {
+    let control = asked.local_addr().expect("it is bound");
+    for _ in 0..2 {
+        drop(asked.accept().await);
+    }
+    drop(asked);
+    std::fs::create_dir(&dev).expect("the folder can be written");
+    simulators.write_development_files(&dev).expect("the folder can be written");
+    control::serve(control, simulators, stop).await.expect("the port is still free");
 }
 
 impl Drop for Desk {
@@ -111,11 +124,18 @@ fn blocks() -> Vec<String> {
 async fn the_steps_of_the_readme_bring_a_mail_to_a_phone() {
     let [start, register, deliver] = <[String; 3]>::try_from(blocks()).expect("three blocks");
     let desk = Desk::set().await;
-    let (check, serve) = (line(&start, "check-config"), line(&start, "postrider serve"));
-    assert!(shown(&desk.shell(&check, None)).contains("no mistakes"));
+    let serve = line(&start, "postrider serve");
     assert_eq!(serve.trim_end_matches(" &"), "target/release/postrider serve --config config/development.toml");
+    let (before, after) = start.split_once(&serve).expect("it is in the block");
+    let simulators = line(before, "postrider-loadtest serve");
+    assert_eq!(simulators, "target/release/postrider-loadtest serve --dir dev &");
+    // Typed as it stands, while the simulators are not there yet.
+    let (_, before) = before.split_once(&simulators).expect("it is in the block");
+    let typed = tokio::task::block_in_place(|| desk.shell(before, None));
+    assert!(shown(&typed).contains("no mistakes"), "{}", shown(&typed));
     let mut node = Process::start(command(&["serve", "--config", "config/development.toml"]).current_dir(desk.folder.path()));
-    node.ready().await;
+    node.listens().await;
+    desk.shell(after, Some(&node));
 
     desk.shell(&register, Some(&node));
     let key = std::fs::read_to_string(desk.folder.path().join("dev/admin.key")).expect("the block made it").trim().to_owned();
@@ -127,6 +147,8 @@ async fn the_steps_of_the_readme_bring_a_mail_to_a_phone() {
     let sample = desk.simulators.ledger().snapshot().sample.unwrap_or_default();
     assert!(sample.contains("Hello"), "{sample}");
 
+    let table = shown(&desk.shell(&line(&deliver, "ledger/table"), Some(&node)));
+    assert!(table.contains("hint to push, at once"), "{table}");
     let told = shown(&desk.shell(&line(&deliver, "mailbox why"), Some(&node)));
     assert!(told.contains("live: the server tells of new mail at once") && told.contains("sent: the provider took it"), "{told}");
     looks(&desk, &node).await;

@@ -85,7 +85,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Nothing lost, no rule broken, nothing shown that should not be, nobody forgotten.
+    /// Nothing lost, no rule broken, nothing shown that should not be, nobody forgotten: what holds in a storm, too. Whether mail came in time, once, and with the right
+    /// badge beside that is said by [`Verdict::promises`].
     pub fn is_clean(&self) -> bool {
         self.verdict.is_clean() && self.forgotten_without_reason.is_empty()
     }
@@ -97,7 +98,19 @@ impl fmt::Display for Report {
         for phone in &self.forgotten_without_reason {
             writeln!(f, "  FORGOTTEN {phone}")?;
         }
-        writeln!(f, "{}", if self.is_clean() { "clean" } else { "NOT CLEAN" })
+        let forgotten = [("no phone is forgotten without a reason", self.forgotten_without_reason.len() as u64)];
+        let mut broken = 0;
+        for (promise, times) in self.verdict.promises().into_iter().chain(forgotten) {
+            broken += u32::from(times > 0);
+            let how = if times == 0 { "kept".to_owned() } else { format!("BROKEN {times} times") };
+            writeln!(f, "  {promise:<42} {how}")?;
+        }
+        match (broken, self.is_clean()) {
+            (0, _) => writeln!(f, "clean: every promise was kept"),
+            // Lateness, repeats and badges are what faults may cost.
+            (_, true) => writeln!(f, "no mail lost, no rule broken, but not clean: see what was BROKEN above"),
+            (_, false) => writeln!(f, "NOT CLEAN: see what was BROKEN above"),
+        }
     }
 }
 
@@ -168,4 +181,26 @@ async fn deliver(plan: &Plan, fleet: &Fleet, mix: Mix, simulators: &Simulators, 
     bar.set_length(plan.mails);
     let arrivals = Arrivals { seed: plan.seed, users: fleet.users.clone(), mails: plan.mails, rate: plan.rate, mix };
     arrivals.run(simulators.world(), &CancellationToken::new(), || bar.inc(1)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clean_is_said_only_when_every_promise_was_kept() {
+        let report = |late, badges_behind, lost_count| Report {
+            verdict: Verdict { late, badges_behind, lost_count, ..Verdict::default() },
+            ..Report::default()
+        };
+        let last = |report: &Report| report.to_string().lines().last().unwrap_or_default().to_owned();
+        assert_eq!(last(&report(0, 0, 0)), "clean: every promise was kept");
+        let late = report(133, 12, 0);
+        assert!(late.is_clean() && last(&late).contains("not clean"), "{late}");
+        let text = late.to_string();
+        assert!(text.contains("every mail is announced in time            BROKEN 133 times"), "{text}");
+        assert!(text.contains("badges show what is unread                 BROKEN 12 times"), "{text}");
+        assert!(text.contains("no mail is lost                            kept"), "{text}");
+        assert!(last(&report(0, 0, 1)).starts_with("NOT CLEAN"));
+    }
 }

@@ -10,8 +10,9 @@ section! {
     pub struct Node with defaults {
         /// The node's name: one machine, over all lives of its process. Shown in logs, metrics and the cluster's tables.
         pub name: String = "node-1".into();
-        /// Where the other nodes reach `GET /readyz` of this one, as `http://host:port` or `https://host:port`: asked only when many nodes seem to be lost at once, to tell dead nodes from
-        /// a database that lost them. Empty: nobody asks.
+        /// Where the other nodes and administrators reach this one's `api.admin_listen`, as `http://host:port` or `https://host:port`. Nodes ask `GET /readyz` there, only when many nodes
+        /// seem to be lost at once, to tell dead nodes from a database that lost them. `postrider mailbox why` asks there about a mailbox that this node watches, with the caller's key,
+        /// over https or on the same machine only. Empty: nobody asks.
         pub addr: String = String::new();
         /// Its share of the users relative to the other nodes; how many it takes at most is `core.max_users`.
         pub weight: u32 = 1, within 1..=1_000;

@@ -94,7 +94,13 @@ pub async fn run(plan: &Plan, metrics_text: MetricsText, stop: CancellationToken
     let fleet =
         Fleet::plan(plan.seed, plan.users as usize, "user", setup::DOMAIN, if storm { FleetMix::varied() } else { FleetMix::plain() });
     let bar = display.steps("phones", fleet.phones.len() as u64);
-    let mut registered = driver.register_all(&fleet.phones, &bar).await;
+    let mut registered = tokio::select! {
+        registered = driver.register_all(&fleet.phones, &bar) => registered,
+        () = stop.cancelled() => {
+            display.clear();
+            anyhow::bail!("stopped before the phones were registered");
+        }
+    };
     if let Some(failure) = registered.failures.pop() {
         anyhow::bail!("{} of {} phones were not registered: {failure}", fleet.phones.len() - registered.phones, fleet.phones.len());
     }

@@ -103,6 +103,11 @@ impl Process {
         assert!(!self.has_ended(), "it ended while {what} was awaited:\n{}", self.log());
     }
 
+    /// Waits until it says where it listens.
+    pub async fn listens(&mut self) {
+        self.until("its addresses", async |node| node.address("admin").is_some()).await;
+    }
+
     /// Waits until `/readyz` says so.
     pub async fn ready(&mut self) {
         self.until("readiness", async |node| {

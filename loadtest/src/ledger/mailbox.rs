@@ -27,6 +27,8 @@ pub(super) struct Mail {
     pub(super) hash: ShortHash,
     pub(super) delivered: Tick,
     hinted: Option<Tick>,
+    /// It came after quiet: no other mail was hinted and no push of mail accepted within the window before its hint. Others may wait for the window on purpose.
+    after_quiet: bool,
     /// When a phone first heard of it.
     told: Option<Tick>,
     to_announce: bool,
@@ -71,8 +73,8 @@ pub(super) struct Judged {
     pub(super) unhinted: u32,
     /// It showed details, or may show them, past the phone's cut-off.
     pub(super) too_much_content: bool,
-    /// Hint on the wire to push on the wire, in microseconds, one for each mail that was announced.
-    pub(super) from_hint: Vec<u64>,
+    /// Hint on the wire to push on the wire, in microseconds, one for each mail that was announced; and whether the mail came after quiet.
+    pub(super) from_hint: Vec<(u64, bool)>,
     /// Delivered to push on the wire, likewise.
     pub(super) from_delivery: Vec<u64>,
 }
@@ -93,6 +95,9 @@ pub(super) struct Mailbox {
     /// Mails that somebody may still have to hear of.
     open: Vec<u32>,
     pub(super) unread: Option<u64>,
+    /// The last hint about a mail, and the last push of mail that was accepted.
+    last_hint: Option<Tick>,
+    last_push: Option<Tick>,
 }
 
 impl Mailbox {
@@ -102,6 +107,7 @@ impl Mailbox {
             hash,
             delivered: at,
             hinted: None,
+            after_quiet: false,
             told: None,
             to_announce,
             never: !to_announce && at_ms - received_ms < FRESH_MS,
@@ -142,10 +148,15 @@ impl Mailbox {
         }
     }
 
-    /// The first hint counts: a second one about the same mail is no excuse for being late.
-    pub(super) fn hinted(&mut self, hash: ShortHash, at: Tick) {
-        if let Some(mail) = self.mail(hash) {
-            mail.hinted.get_or_insert(at);
+    /// The first hint counts: a second one about the same mail is no excuse for being late. The mail came after quiet if nothing of the mailbox was on the wire
+    /// within `window` before.
+    pub(super) fn hinted(&mut self, hash: ShortHash, at: Tick, window: Tick) {
+        let before = self.last_hint.max(self.last_push);
+        let quiet = before.is_none_or(|before| at.saturating_sub(before) > window);
+        let Some(mail) = self.mail(hash) else { return };
+        if mail.hinted.is_none() {
+            (mail.hinted, mail.after_quiet) = (Some(at), quiet);
+            self.last_hint = Some(at);
         }
     }
 
@@ -194,6 +205,7 @@ impl Mailbox {
         if push.kind == PushKind::Badge {
             return judged;
         }
+        self.last_push = Some(at);
         let mut oldest: Option<u32> = None;
         for hash in push.hashes {
             let Some(&index) = self.by_hash.get(hash) else {
@@ -316,7 +328,7 @@ impl Mail {
             None => judged.unhinted += 1,
             Some(hinted) => {
                 let took = at.saturating_sub(hinted);
-                judged.from_hint.push(took);
+                judged.from_hint.push((took, self.after_quiet));
                 judged.late += u32::from(took > late_after);
             }
         }

@@ -45,15 +45,40 @@ const LISTED: usize = 1_000;
 
 struct Shard {
     mailboxes: HashMap<Box<str>, Mailbox>,
+    times: Times,
+}
+
+/// How long it took until mails were announced.
+struct Times {
     from_hint: Histogram<u64>,
+    /// Of these, mails after quiet, and those that may have waited for the window.
+    first: Histogram<u64>,
+    in_window: Histogram<u64>,
     from_delivery: Histogram<u64>,
+}
+
+impl Times {
+    fn new() -> Self {
+        let histogram =
+            || Histogram::new_with_bounds(1, LATENCY_CEILING_US, 2).expect("one microsecond to ten minutes at two digits are fair bounds");
+        Self { from_hint: histogram(), first: histogram(), in_window: histogram(), from_delivery: histogram() }
+    }
+
+    fn add(&mut self, judged: &mailbox::Judged) {
+        for &(took, after_quiet) in &judged.from_hint {
+            self.from_hint.saturating_record(took.max(1));
+            let part = if after_quiet { &mut self.first } else { &mut self.in_window };
+            part.saturating_record(took.max(1));
+        }
+        for &took in &judged.from_delivery {
+            self.from_delivery.saturating_record(took.max(1));
+        }
+    }
 }
 
 impl Shard {
     fn new() -> Self {
-        let histogram =
-            || Histogram::new_with_bounds(1, LATENCY_CEILING_US, 2).expect("one microsecond to ten minutes at two digits are fair bounds");
-        Self { mailboxes: HashMap::new(), from_hint: histogram(), from_delivery: histogram() }
+        Self { mailboxes: HashMap::new(), times: Times::new() }
     }
 }
 
@@ -210,12 +235,7 @@ impl Ledger {
             return;
         };
         let judged = books.push(place.phone, push, id, at, self.late_after_us);
-        for &took in &judged.from_hint {
-            shard.from_hint.saturating_record(took.max(1));
-        }
-        for &took in &judged.from_delivery {
-            shard.from_delivery.saturating_record(took.max(1));
-        }
+        shard.times.add(&judged);
         drop(shard);
         self.totals.add_judged(&judged);
     }
@@ -269,10 +289,12 @@ impl Ledger {
 
     /// The verdict as things stand.
     pub fn judge(&self) -> Verdict {
-        let (from_hint, from_delivery) = self.histograms();
+        let times = self.times();
         let mut verdict = Verdict {
-            from_hint: Latency::of(&from_hint),
-            from_delivery: Latency::of(&from_delivery),
+            from_hint: Latency::of(&times.from_hint),
+            first: Latency::of(&times.first),
+            in_window: Latency::of(&times.in_window),
+            from_delivery: Latency::of(&times.from_delivery),
             misuse: self.misuse.counts(),
             remarks: self.remarks.counts(),
             refusals: self.refusal_counts(),
@@ -302,15 +324,16 @@ impl Ledger {
         verdict
     }
 
-    fn histograms(&self) -> (Histogram<u64>, Histogram<u64>) {
-        let empty = Shard::new();
-        let (mut from_hint, mut from_delivery) = (empty.from_hint, empty.from_delivery);
+    fn times(&self) -> Times {
+        let mut all = Times::new();
         for shard in &self.shards {
             let shard = locked(shard);
-            from_hint += &shard.from_hint;
-            from_delivery += &shard.from_delivery;
+            all.from_hint += &shard.times.from_hint;
+            all.first += &shard.times.first;
+            all.in_window += &shard.times.in_window;
+            all.from_delivery += &shard.times.from_delivery;
         }
-        (from_hint, from_delivery)
+        all
     }
 
     fn refusal_counts(&self) -> Vec<RefusalCount> {
@@ -339,12 +362,14 @@ impl Ledger {
 
     /// A cheap look at the running totals, for a display.
     pub fn snapshot(&self) -> Snapshot {
-        let (from_hint, _) = self.histograms();
+        let times = self.times();
         Snapshot {
             mails: read(&self.totals.mails),
             pushes: read(&self.totals.apns) + read(&self.totals.fcm),
             announced: read(&self.totals.announced),
-            latency: Latency::of(&from_hint),
+            latency: Latency::of(&times.from_hint),
+            first: Latency::of(&times.first),
+            in_window: Latency::of(&times.in_window),
             last_badge: read(&self.totals.last_badge),
             misuse: self.misuse.total(),
             sample: locked(&self.sample).clone(),
@@ -387,7 +412,8 @@ impl Witness for Ledger {
 
     fn hint_on_wire(&self, mailbox: &str, item_id: &str, at: Instant) {
         let (hash, at) = (ShortHash::of_item(item_id), self.tick(at));
-        self.with_mailbox(mailbox, |books| books.hinted(hash, at));
+        let window = self.late_after_us.saturating_sub(LATE_SLACK.as_micros() as u64);
+        self.with_mailbox(mailbox, |books| books.hinted(hash, at, window));
     }
 
     fn unread_count(&self, mailbox: &str, unread: u64) {

@@ -160,6 +160,22 @@ fn latencies_run_from_the_hint_and_from_the_delivery() {
 }
 
 #[test]
+fn mails_after_quiet_are_measured_apart_from_those_that_wait_for_the_window() {
+    let story = Story::begin();
+    // After quiet; beside it; within the window after its push; after quiet again.
+    for (id, at, told) in [("m1", 100, 150), ("m2", 105, 3_100), ("m3", 5_000, 6_100), ("m4", 9_500, 9_520)] {
+        story.mail(id, at, true);
+        story.push("a", id, &[id], told);
+    }
+    let verdict = story.verdict();
+    assert_eq!((verdict.first.count, verdict.in_window.count, verdict.from_hint.count), (2, 2, 4));
+    assert!(verdict.first.max_ms < 45.0, "{}", verdict.first);
+    assert!(verdict.in_window.p50_ms > 1_000.0, "{}", verdict.in_window);
+    let table = verdict.to_string();
+    assert!(table.contains("hint to push, at once ") && table.contains("hint to push, in window "), "{table}");
+}
+
+#[test]
 fn a_push_that_counts_more_than_it_names_stands_for_the_next_older_ones() {
     let story = Story::begin();
     for n in 1..=5 {

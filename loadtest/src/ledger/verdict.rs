@@ -35,11 +35,7 @@ impl Latency {
 
 impl fmt::Display for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "p50 {:.1} ms   p90 {:.1} ms   p99 {:.1} ms   max {:.1} ms   ({} measured)",
-            self.p50_ms, self.p90_ms, self.p99_ms, self.max_ms, self.count
-        )
+        write!(f, "p50 {:.1}  p90 {:.1}  p99 {:.1}  max {:.1} ms  ({})", self.p50_ms, self.p90_ms, self.p99_ms, self.max_ms, self.count)
     }
 }
 
@@ -133,6 +129,10 @@ pub struct Verdict {
     pub refusals: Vec<RefusalCount>,
     /// Hint on the wire to push on the wire.
     pub from_hint: Latency,
+    /// Of these, mails after quiet: those that are to be pushed at once.
+    pub first: Latency,
+    /// And mails that came within the window after others, which may wait for its end on purpose.
+    pub in_window: Latency,
     /// Delivered to push on the wire.
     pub from_delivery: Latency,
 }
@@ -146,6 +146,19 @@ impl Verdict {
     /// Nothing lost, no rule broken, nothing shown that should not be.
     pub fn is_clean(&self) -> bool {
         self.lost_count == 0 && self.misuse.is_empty() && self.too_much_content == 0 && self.unwanted == 0 && self.unknown_mails == 0
+    }
+
+    /// What the product promises, in words, and how often each was broken.
+    pub fn promises(&self) -> [(&'static str, u64); 7] {
+        [
+            ("no mail is lost", self.lost_count),
+            ("no mail is announced twice", self.doubled),
+            ("every mail is announced in time", self.late),
+            ("no push shows more than it may", self.too_much_content),
+            ("nothing is announced that is no new mail", self.unwanted + self.unknown_mails),
+            ("badges show what is unread", self.badges_behind),
+            ("servers are asked as they demand", self.misuse_count()),
+        ]
     }
 
     fn rows(&self) -> Vec<(&'static str, String)> {
@@ -165,7 +178,8 @@ impl Verdict {
             ("unknown mails / devices", { format!("{} / {}", self.unknown_mails, self.unknown_phones) }),
             ("badges behind", self.badges_behind.to_string()),
             ("misuse", self.misuse_count().to_string()),
-            ("hint to push", self.from_hint.to_string()),
+            ("hint to push, at once", self.first.to_string()),
+            ("hint to push, in window", self.in_window.to_string()),
             ("delivery to push", self.from_delivery.to_string()),
         ]
     }
@@ -206,6 +220,10 @@ pub struct Snapshot {
     pub announced: u64,
     /// Hint on the wire to push on the wire.
     pub latency: Latency,
+    /// The same of mails after quiet.
+    pub first: Latency,
+    /// The same of mails that may have waited for the window.
+    pub in_window: Latency,
     /// The number on the icon of the phone that was reached last.
     pub last_badge: u64,
     /// Rules broken.
