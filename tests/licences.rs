@@ -1,82 +1,51 @@
-//! Which packages the program is made of: their licences, those that are banned, and those of which there is one version only.
+//! Which packages the program is made of, by the rules of `deny.toml`: licences, bans, sources, single versions. `cargo deny check` holds the same and advisories;
+//! this needs neither another program nor the network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use serde_json::Value;
 
+/// The rules, as `cargo deny check` reads them too.
+fn rules() -> toml::Table {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deny.toml")).expect("it is there");
+    text.parse().expect("deny.toml is TOML")
+}
+
 /// Licences that a package may be had under.
-const LICENCES: &[&str] = &[
-    "MIT",
-    "MIT-0",
-    "Apache-2.0",
-    "Apache-2.0 WITH LLVM-exception",
-    "BSD-2-Clause",
-    "BSD-3-Clause",
-    "ISC",
-    "Zlib",
-    "0BSD",
-    "BSL-1.0",
-    "CC0-1.0",
-    "Unlicense",
-    "Unicode-3.0",
-    "CDLA-Permissive-2.0",
-    "OpenSSL",
-];
+fn licences() -> Vec<String> {
+    let allowed = rules()["licenses"]["allow"].as_array().expect("a list").clone();
+    allowed.iter().map(|licence| licence.as_str().expect("text").to_owned()).collect()
+}
 
-/// Packages that do not come in, and why.
-const BANNED: &[(&str, &str)] = &[
-    ("openssl", "TLS is rustls with aws-lc-rs"),
-    ("openssl-sys", "TLS is rustls with aws-lc-rs"),
-    ("native-tls", "TLS is rustls with aws-lc-rs"),
-    ("ring", "one cryptography library: aws-lc-rs"),
-    ("rustls-pemfile", "unmaintained; rustls-pki-types reads PEM"),
-    ("fcm_v1", "forces OpenSSL and old versions of hyper and rustls"),
-    ("a2", "unmaintained, with advisories"),
-    ("chrono-tz", "times are jiff's"),
-    ("failure", "unmaintained"),
-    ("serde_yaml", "unmaintained"),
-    ("atty", "unmaintained, with an advisory"),
-    ("paste", "unmaintained"),
-    ("instant", "unmaintained"),
-    ("backoff", "unmaintained"),
-    ("proc-macro-error", "unmaintained"),
-    ("async-std", "unmaintained; tasks are tokio's"),
-];
+/// A rule about a package.
+struct Rule {
+    package: String,
+    /// Below this version; at any version without it.
+    below: Option<(u64, u64, u64)>,
+    /// It may be there, in one version.
+    once: bool,
+    reason: String,
+}
 
-/// Packages of which two versions would mean two connection pools, two providers or two sets of roots.
-const ONE_VERSION: &[&str] = &[
-    "rustls",
-    "tokio-rustls",
-    "hyper",
-    "h2",
-    "reqwest",
-    "aws-lc-rs",
-    "aws-lc-sys",
-    "http",
-    "tokio",
-    "axum",
-    "sqlx",
-    "quick-xml",
-    "ractor",
-    "metrics",
-];
+fn bans() -> Vec<Rule> {
+    let read = |rule: &toml::Value| {
+        let text = |key: &str| rule.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_owned();
+        let spec = text("crate");
+        let (package, below) = match spec.split_once(":<") {
+            Some((package, version)) => (package.to_owned(), Some(numbers(version))),
+            None => (spec.clone(), None),
+        };
+        assert!(!package.is_empty() && !package.contains([':', '@', '<', '=']), "{spec}: write `name` or `name:<version`");
+        Rule { package, below, once: rule.get("deny-multiple-versions").is_some(), reason: text("reason") }
+    };
+    rules()["bans"]["deny"].as_array().expect("a list").iter().map(read).collect()
+}
 
-/// Versions below these have known holes.
-const AT_LEAST: &[(&str, (u64, u64, u64), &str)] = &[
-    ("quick-xml", (0, 41, 0), "denial of service through nested or unfinished markup"),
-    ("h2", (0, 4, 4), "CONTINUATION and reset floods"),
-    ("rustls", (0, 23, 18), "panic on crafted handshakes"),
-    ("hyper", (1, 0, 0), "smuggling in 0.14"),
-    ("tokio", (1, 44, 2), "unsound broadcast channel"),
-    ("crossbeam-channel", (0, 5, 15), "double free"),
-    ("idna", (1, 0, 0), "names that look alike"),
-    ("jsonwebtoken", (10, 0, 0), "type confusion of claims"),
-    ("sqlx", (0, 8, 1), "protocol smuggling through overflow"),
-    ("tracing-subscriber", (0, 3, 20), "escape sequences in logs"),
-    ("time", (0, 3, 47), "stack exhaustion while parsing"),
-    ("bytes", (1, 11, 1), "overflow in reserve"),
-];
+fn numbers(version: &str) -> (u64, u64, u64) {
+    let mut parts = version.split(['-', '+']).next().unwrap_or_default().split('.').map(|part| part.parse().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}
 
 /// What the core may depend on: this list is what keeps it pure.
 const CORE: &[&str] = &["ractor", "tokio", "async-trait", "futures-util", "thiserror", "tracing", "metrics", "uuid", "aws-lc-rs"];
@@ -123,9 +92,7 @@ fn name(package: &Value) -> &str {
 }
 
 fn version(package: &Value) -> (u64, u64, u64) {
-    let text = package["version"].as_str().expect("a package has a version");
-    let mut parts = text.split(['-', '+']).next().unwrap_or_default().split('.').map(|part| part.parse().unwrap_or(0));
-    (parts.next().unwrap_or(0), parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+    numbers(package["version"].as_str().expect("a package has a version"))
 }
 
 /// Whether one of the ways through a licence expression is allowed: `/` and OR are choices, AND binds.
@@ -134,7 +101,8 @@ fn allowed(expression: &str) -> bool {
     // AND binds tighter than OR without brackets; with brackets around ORs each part of an AND must hold, which the second reading tests.
     let any = |part: &str, separator: &str, inner: &dyn Fn(&str) -> bool| part.split(separator).any(|part| inner(part.trim()));
     let all = |part: &str, separator: &str, inner: &dyn Fn(&str) -> bool| part.split(separator).all(|part| inner(part.trim()));
-    let known = |licence: &str| LICENCES.contains(&licence.split_whitespace().collect::<Vec<_>>().join(" ").as_str());
+    let licences = licences();
+    let known = |licence: &str| licences.contains(&licence.split_whitespace().collect::<Vec<_>>().join(" "));
     if expression.contains('(') {
         all(&flat, " AND ", &|part| any(part, " OR ", &known))
     } else {
@@ -171,12 +139,16 @@ fn licence_expressions_are_read_as_choices_and_bindings() {
 }
 
 #[test]
-fn banned_packages_stay_out() {
-    let metadata = metadata();
+fn banned_packages_and_versions_with_known_holes_stay_out() {
+    let (metadata, bans) = (metadata(), bans());
+    assert!(bans.len() > 30, "only {} rules were read", bans.len());
+    let meant = |rule: &&Rule, package: &Value| {
+        !rule.once && rule.package == name(package) && rule.below.is_none_or(|below| version(package) < below)
+    };
     let found: Vec<String> = packages(&metadata)
         .into_iter()
-        .filter_map(|package| BANNED.iter().find(|(banned, _)| *banned == name(package)))
-        .map(|(banned, why)| format!("{banned}: {why}"))
+        .filter_map(|package| Some((package, bans.iter().find(|rule| meant(rule, package))?)))
+        .map(|(package, rule)| format!("{} {}: {}", name(package), package["version"], rule.reason))
         .collect();
     assert!(found.is_empty(), "banned:\n  {}", found.join("\n  "));
 }
@@ -185,22 +157,22 @@ fn banned_packages_stay_out() {
 fn what_holds_connections_and_keys_is_there_once() {
     let metadata = metadata();
     let mut versions: BTreeMap<&str, Vec<(u64, u64, u64)>> = BTreeMap::new();
-    for package in packages(&metadata).into_iter().filter(|package| ONE_VERSION.contains(&name(package))) {
+    for package in packages(&metadata) {
         versions.entry(name(package)).or_default().push(version(package));
     }
-    for one in ONE_VERSION {
-        assert_eq!(versions.get(one).map(Vec::len), Some(1), "{one}: {:?}", versions.get(one));
+    let once: Vec<Rule> = bans().into_iter().filter(|rule| rule.once).collect();
+    assert!(once.len() > 10, "only {} rules were read", once.len());
+    for Rule { package, .. } in once {
+        assert_eq!(versions.get(&*package).map(Vec::len), Some(1), "{package}: {:?}", versions.get(&*package));
     }
 }
 
 #[test]
-fn versions_with_known_holes_stay_out() {
+fn packages_come_from_one_registry_or_from_here() {
+    assert_eq!(rules()["sources"]["unknown-registry"].as_str(), Some("deny"));
     let metadata = metadata();
-    for package in packages(&metadata) {
-        for (_, least, why) in AT_LEAST.iter().filter(|(known, _, _)| *known == name(package)) {
-            assert!(version(package) >= *least, "{} {:?}: {why}; at least {least:?}", name(package), version(package));
-        }
-    }
+    let sources: BTreeSet<&str> = packages(&metadata).into_iter().filter_map(|package| package["source"].as_str()).collect();
+    assert!(sources.len() == 1 && sources.iter().all(|source| source.starts_with("registry+")), "{sources:?}");
 }
 
 #[test]

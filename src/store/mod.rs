@@ -2,6 +2,7 @@
 
 mod names;
 pub mod postgres;
+mod row;
 pub mod sqlite;
 pub mod transfer;
 

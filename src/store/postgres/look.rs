@@ -5,38 +5,42 @@ use postrider_actors::ports::StoreError;
 use postrider_actors::ports::cluster_store::{AssignLine, ClusterView, Depth, Features, History, NodeSeen, ShardView, Target};
 use postrider_actors::snapshot::NodeState;
 use postrider_actors::time::Timestamp;
-use sqlx::{Executor as _, FromRow, PgConnection};
+use sqlx::postgres::PgRow;
+use sqlx::{Executor as _, PgConnection};
 
 use super::call::{Progress, reading, timed};
 use super::error::Failure;
 use super::pulse;
 use super::{PostgresStore, count, shard_of};
+use crate::store::row::row;
 use crate::telemetry::metrics::Statement;
 
-#[derive(FromRow)]
-struct NodeRow {
-    node_id: String,
-    session: i64,
-    state: String,
-    hb_seq: i64,
-    hb_at: i64,
-    weight: i64,
-    max_users: i64,
-    users: i64,
-    features: String,
-    version: String,
-    addr: String,
+row! {
+    struct NodeRow from PgRow {
+        node_id: String,
+        session: i64,
+        state: String,
+        hb_seq: i64,
+        hb_at: i64,
+        weight: i64,
+        max_users: i64,
+        users: i64,
+        features: String,
+        version: String,
+        addr: String,
+    }
 }
 
-#[derive(FromRow)]
-struct ShardRow {
-    shard_id: i32,
-    owner_session: Option<i64>,
-    epoch: i64,
-    target_session: Option<i64>,
-    ready: bool,
-    users: i64,
-    requires: String,
+row! {
+    struct ShardRow from PgRow {
+        shard_id: i32,
+        owner_session: Option<i64>,
+        epoch: i64,
+        target_session: Option<i64>,
+        ready: bool,
+        users: i64,
+        requires: String,
+    }
 }
 
 type LogRow = (i64, Option<String>, String, Option<i32>, Option<String>, Option<String>, i64, i64);

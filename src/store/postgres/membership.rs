@@ -7,12 +7,14 @@ use postrider_actors::ports::StoreError;
 use postrider_actors::ports::cluster_store::{Beat, History, Incoming, Join, Joined, Manner, Reason, ShardSeen, Target};
 use postrider_actors::snapshot::NodeState;
 use postrider_actors::time::Timestamp;
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
+use sqlx::postgres::PgRow;
 
 use super::call::{Progress, timed};
 use super::error::{Failure, Remedy};
 use super::ownership::{Change, Cluster, assign, refuse_other};
 use super::{PostgresStore, number_of, pulse, shard_of};
+use crate::store::row::row;
 use crate::telemetry::metrics::Statement;
 
 /// How long the row of a node that left, or was judged, is shown.
@@ -62,23 +64,24 @@ pub(super) async fn enter(connection: &mut PgConnection, node: &NodeId, session:
     Ok(query.bind(&*node.0).bind(session.0).execute(connection).await?.rows_affected() == 1)
 }
 
-/// Everything that a heartbeat brings back, in one row.
-#[derive(FromRow)]
-struct BeatRow {
-    hb_seq: Option<i64>,
-    state: Option<String>,
-    assign_ver: i64,
-    sending_allowed: bool,
-    now: i64,
-    system_id: String,
-    tli: i64,
-    shards: Vec<i32>,
-    epochs: Vec<i64>,
-    changes: Vec<i64>,
-    owners: Vec<Option<i64>>,
-    targets: Vec<Option<i64>>,
-    ready: Vec<bool>,
-    users: i64,
+row! {
+    /// Everything that a heartbeat brings back, in one row.
+    struct BeatRow from PgRow {
+        hb_seq: Option<i64>,
+        state: Option<String>,
+        assign_ver: i64,
+        sending_allowed: bool,
+        now: i64,
+        system_id: String,
+        tli: i64,
+        shards: Vec<i32>,
+        epochs: Vec<i64>,
+        changes: Vec<i64>,
+        owners: Vec<Option<i64>>,
+        targets: Vec<Option<i64>>,
+        ready: Vec<bool>,
+        users: i64,
+    }
 }
 
 /// One heartbeat on the connection of its own.

@@ -4,24 +4,27 @@ use postrider_actors::ids::{Fence, NodeId, Session};
 use postrider_actors::ports::cluster_store::{AssignLine, ClusterView, Depth, Features, History, NodeSeen, ShardView};
 use postrider_actors::snapshot::NodeState;
 use postrider_actors::time::Timestamp;
-use sqlx::{FromRow, SqliteConnection};
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
 
 use super::cluster::shard_of;
 use super::error::Failure;
+use crate::store::row::row;
 
-#[derive(FromRow)]
-struct NodeRow {
-    node_id: String,
-    session: i64,
-    state: String,
-    hb_seq: i64,
-    hb_at: i64,
-    weight: u32,
-    max_users: u32,
-    users: u32,
-    features: String,
-    version: String,
-    addr: String,
+row! {
+    struct NodeRow from SqliteRow {
+        node_id: String,
+        session: i64,
+        state: String,
+        hb_seq: i64,
+        hb_at: i64,
+        weight: u32,
+        max_users: u32,
+        users: u32,
+        features: String,
+        version: String,
+        addr: String,
+    }
 }
 
 type LogRow = (i64, Option<String>, String, Option<i64>, Option<String>, Option<String>, i64, i64);
