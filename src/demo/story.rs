@@ -93,17 +93,7 @@ pub async fn run(plan: &Plan, metrics_text: MetricsText, stop: CancellationToken
     let driver = Driver::new(&api, Caller::ApiKey(key.expose().to_owned()), Arc::clone(&simulators))?;
     let fleet =
         Fleet::plan(plan.seed, plan.users as usize, "user", setup::DOMAIN, if storm { FleetMix::varied() } else { FleetMix::plain() });
-    let bar = display.steps("phones", fleet.phones.len() as u64);
-    let mut registered = tokio::select! {
-        registered = driver.register_all(&fleet.phones, &bar) => registered,
-        () = stop.cancelled() => {
-            display.clear();
-            anyhow::bail!("stopped before the phones were registered");
-        }
-    };
-    if let Some(failure) = registered.failures.pop() {
-        anyhow::bail!("{} of {} phones were not registered: {failure}", fleet.phones.len() - registered.phones, fleet.phones.len());
-    }
+    register(&driver, &fleet, &mut display, &stop).await?;
     let live = || system.node().mailboxes[Phase::Live as usize];
     let bar = display.steps("live", u64::from(plan.users));
     let began = Instant::now();
@@ -159,6 +149,24 @@ pub async fn run(plan: &Plan, metrics_text: MetricsText, stop: CancellationToken
     node_stop.cancel();
     running.await??;
     Ok(Report { verdict, forgotten_without_reason })
+}
+
+/// Every phone registers, unless the demo is stopped meanwhile.
+async fn register(driver: &Driver, fleet: &Fleet, display: &mut Display, stop: &CancellationToken) -> anyhow::Result<()> {
+    let bar = display.steps("phones", fleet.phones.len() as u64);
+    let mut registered = tokio::select! {
+        registered = driver.register_all(&fleet.phones, &bar) => registered,
+        () = stop.cancelled() => {
+            display.clear();
+            anyhow::bail!("stopped before the phones were registered");
+        }
+    };
+    match registered.failures.pop() {
+        Some(failure) => {
+            anyhow::bail!("{} of {} phones were not registered: {failure}", fleet.phones.len() - registered.phones, fleet.phones.len())
+        }
+        None => Ok(()),
+    }
 }
 
 async fn simulators(plan: &Plan) -> std::io::Result<Simulators> {
