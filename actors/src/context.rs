@@ -19,6 +19,7 @@ use crate::ports::push_sender::{Channel, PushToken, Verdict};
 use crate::settings::Settings;
 use crate::snapshot::Phase;
 use crate::telemetry::metrics;
+use crate::telemetry::repeats::{Due, Repeats};
 use crate::time::Monotonic;
 use crate::turns::Turns;
 
@@ -49,6 +50,8 @@ pub struct Context {
     pub phases: Phases,
     /// Deliveries under way.
     pub busy: Busy,
+    /// What fails again and again, by what it is about: told once, then counted.
+    told: Repeats<&'static str>,
     channels: Mutex<Channels>,
 }
 
@@ -72,6 +75,7 @@ impl Context {
             looks: Arc::new(Semaphore::new(LOOKS)),
             phases: Phases::default(),
             busy: Busy::default(),
+            told: Repeats::default(),
             channels: Mutex::default(),
             ports,
             settings,
@@ -109,6 +113,18 @@ impl Context {
     #[must_use]
     pub fn trouble_of(&self, channel: &Channel) -> Option<Arc<str>> {
         self.channels().reason(channel)
+    }
+
+    /// It failed: says whether a line about it is due.
+    pub fn failed(&self, what: &'static str) -> Option<Due> {
+        self.told.happened(what, self.ports.clock.monotonic())
+    }
+
+    /// It works: leaves a line if a failure had been told.
+    pub fn works(&self, what: &'static str) {
+        if let Some(over) = self.told.ended(&what, self.ports.clock.monotonic()) {
+            tracing::info!(what, after_s = over.lasted.as_secs(), times = over.times, "what failed works again");
+        }
     }
 
     /// A push to the device begins.

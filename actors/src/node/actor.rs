@@ -25,6 +25,9 @@ use crate::supervision::restart::Restarts;
 use crate::task::Tasks;
 use crate::telemetry::metrics;
 
+/// What fails when a node cannot join.
+const JOINING: &str = "joining";
+
 /// The actor; all it is lives in its state.
 #[derive(Debug)]
 pub struct Member;
@@ -213,10 +216,17 @@ impl State {
         self.tasks.run(myself, || Message::Vanished, async move {
             let answer = context.ports.cluster.join(&join).await;
             match &answer {
-                Ok(Joined::Done { .. }) => tracing::info!(node = %join.node, "joined"),
+                Ok(Joined::Done { .. }) => {
+                    context.works(JOINING);
+                    tracing::info!(node = %join.node, "joined");
+                }
                 Ok(Joined::Over) => tracing::warn!(node = %join.node, "joined before, and was missed for so long that it was judged dead"),
                 Ok(Joined::Occupied { .. }) => tracing::warn!(node = %join.node, "another process of this name may be alive; waiting"),
-                Err(error) => tracing::error!(node = %join.node, %error, "cannot join"),
+                Err(error) => {
+                    if let Some(due) = context.failed(JOINING) {
+                        tracing::error!(node = %join.node, %error, repeated = due.repeated, "the node cannot join, so that it watches nothing; tried again");
+                    }
+                }
             }
             Message::Step(Input::Joined(context.ports.clock.now(), answer))
         });

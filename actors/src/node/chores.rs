@@ -170,8 +170,12 @@ async fn retain(context: &Context) -> More {
     {
         match removed {
             Ok(count) if count >= most => more = More::Yes,
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, what, "what is old could not be removed; tried again"),
+            Ok(_) => context.works(what),
+            Err(error) => {
+                if let Some(due) = context.failed(what) {
+                    tracing::warn!(%error, what, repeated = due.repeated, "what is old could not be removed; tried again");
+                }
+            }
         }
     }
     more

@@ -24,6 +24,9 @@ use crate::task::Tasks;
 use crate::telemetry::metrics;
 use crate::time::Timestamp;
 
+/// What fails when a shard cannot be read.
+const READING: &str = "reading shards";
+
 /// The actor; all it is lives in its state.
 #[derive(Debug)]
 pub struct Keeper;
@@ -192,8 +195,13 @@ impl State {
             let (cluster, authority) = (&context.ports.cluster, Authority { fence: epoch, session });
             let answer = if again { cluster.shard_reload(shard, authority).await } else { cluster.shard_adopt(shard, authority).await };
             match &answer {
-                Err(error) => tracing::warn!(%shard, %error, "a shard could not be read; asked again"),
+                Err(error) => {
+                    if let Some(due) = context.failed(READING) {
+                        tracing::warn!(%shard, %error, repeated = due.repeated, "shards cannot be read, so that their mail is late; asked again");
+                    }
+                }
                 Ok(Some(rows)) => {
+                    context.works(READING);
                     tracing::debug!(%shard, epoch = epoch.0, session = session.0, mailboxes = rows.mailboxes.len(), "adopted");
                 }
                 Ok(None) => {}

@@ -7,6 +7,11 @@ use crate::ids::{Fence, ShardId};
 use crate::node::message::Message;
 use crate::node::state::Input;
 
+/// What fails when it cannot be said which shards are warmed up.
+const READY: &str = "saying which shards are warmed up";
+/// What fails when shards cannot be handed over.
+const HANDING: &str = "handing shards over";
+
 impl State {
     pub(super) fn reclaim(&mut self, myself: &ActorRef<Message>) {
         let (context, join) = (self.begin.context.clone(), self.begin.join.clone());
@@ -17,10 +22,16 @@ impl State {
     }
 
     pub(super) fn say_ready(&mut self, myself: &ActorRef<Message>, shards: Vec<ShardId>) {
-        let (context, session) = (self.begin.context.clone(), self.begin.join.session);
+        let (context, session, node) = (self.begin.context.clone(), self.begin.join.session, self.begin.join.node.clone());
         self.tasks.run(myself, || Message::Vanished, async move {
-            if let Err(error) = context.ports.cluster.shards_ready(session, &shards).await {
-                tracing::warn!(%error, shards = shards.len(), "it could not be said which shards are warmed up; said again");
+            match context.ports.cluster.shards_ready(session, &shards).await {
+                Ok(_) => context.works(READY),
+                Err(error) => {
+                    if let Some(due) = context.failed(READY) {
+                        let (node, repeated) = (&node, due.repeated);
+                        tracing::warn!(%node, %error, shards = shards.len(), repeated, "it could not be said which shards are warmed up; said again");
+                    }
+                }
             }
             Message::Step(Input::SaidReady)
         });
@@ -28,12 +39,17 @@ impl State {
 
     /// Writes what waits to be written, then hands over: what comes too late is read again by the next owner.
     pub(super) fn hand_over(&mut self, myself: &ActorRef<Message>, offered: Vec<(ShardId, Fence)>) {
-        let (context, session) = (self.begin.context.clone(), self.begin.join.session);
+        let (context, session, node) = (self.begin.context.clone(), self.begin.join.session, self.begin.join.node.clone());
         self.tasks.run(myself, || Message::Vanished, async move {
             let _ = tokio::time::timeout(context.settings.heartbeat, context.committer.flush()).await;
             let answer = context.ports.cluster.hand_over(session, &offered).await;
-            if let Err(error) = &answer {
-                tracing::warn!(%error, shards = offered.len(), "shards could not be handed over; tried again");
+            match &answer {
+                Ok(_) => context.works(HANDING),
+                Err(error) => {
+                    if let Some(due) = context.failed(HANDING) {
+                        tracing::warn!(%node, %error, shards = offered.len(), repeated = due.repeated, "shards could not be handed over; tried again");
+                    }
+                }
             }
             Message::Step(Input::HandedOver(offered, answer))
         });
