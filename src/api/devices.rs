@@ -80,6 +80,7 @@ pub struct RegisteredAnswer {
     request_body = RegisterBody,
     responses((status = 201, body = RegisteredAnswer, description = "It is registered"), (status = 200, body = RegisteredAnswer, description = "It was known"),
         (status = 409, body = Problem, content_type = "application/problem+json", description = "The mailbox has as many devices as it may have"),
+        (status = 429, body = Problem, content_type = "application/problem+json", description = "Too many requests, or the mailbox's push tokens changed too often (`api.token_changes` an hour); `Retry-After` says how long to wait"),
         Refusals))]
 pub async fn register(
     State(api): State<Shared>,
@@ -103,6 +104,7 @@ pub async fn register(
         cutoff: what.cutoff,
         create_mailbox: caller.may_create_mailbox(),
     };
+    api.token_changes.take(&registration, api.clock.monotonic())?;
     match trail.change(&api, &caller, Change::Register(&registration, api.clock.now()), 200).await? {
         Changed::Registered(Registered::Done { shard, created, .. }) => {
             api.control.shard_changed(shard);

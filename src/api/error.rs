@@ -43,6 +43,8 @@ pub enum ApiError {
     SlowBody,
     /// Too many requests of this address or subject.
     RateLimited(Duration),
+    /// The push tokens of the mailbox changed too often; when the next change may be made.
+    TokenChanges(Duration),
     /// Too many requests at once on this node.
     Overloaded,
     /// The request took longer than it may.
@@ -81,7 +83,7 @@ impl ApiError {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Self::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::RateLimited(_) | Self::TokenChanges(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded | Self::Timeout | Self::Store | Self::IdentityProvider | Self::NotReady(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -102,6 +104,7 @@ impl ApiError {
             Self::MediaType => "media-type",
             Self::SlowBody => "slow-body",
             Self::RateLimited(_) => "rate-limited",
+            Self::TokenChanges(_) => "too-many-token-changes",
             Self::Overloaded => "overloaded",
             Self::Timeout => "timeout",
             Self::Store => "store-unavailable",
@@ -126,6 +129,9 @@ impl ApiError {
             Self::MediaType => Cow::Borrowed("the body must be sent as Content-Type: application/json, without Content-Encoding"),
             Self::SlowBody => Cow::Borrowed("the body did not come in time"),
             Self::RateLimited(_) => Cow::Borrowed("too many requests; wait as long as Retry-After says"),
+            Self::TokenChanges(_) => {
+                Cow::Borrowed("the push tokens of this mailbox changed too often within an hour; wait as long as Retry-After says")
+            }
             Self::Overloaded => Cow::Borrowed("too many requests are under way on this node; try again"),
             Self::Timeout => Cow::Borrowed("the request took too long; it may or may not have been carried out, repeating it is safe"),
             Self::Store => Cow::Borrowed("the database is not available; repeating the request is safe"),
@@ -147,7 +153,7 @@ impl ApiError {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::RateLimited(wait) => Some(*wait),
+            Self::RateLimited(wait) | Self::TokenChanges(wait) => Some(*wait),
             Self::Overloaded | Self::NotReady(_) => Some(Duration::from_secs(1)),
             Self::Timeout | Self::Store | Self::IdentityProvider => Some(Duration::from_secs(5)),
             _ => None,

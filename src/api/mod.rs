@@ -19,6 +19,7 @@ pub mod routes;
 pub mod server;
 pub mod strangers;
 pub mod tls;
+pub mod token_changes;
 pub mod why;
 
 #[cfg(test)]
@@ -40,6 +41,7 @@ use crate::api::auth::key_cache::KeyCache;
 use crate::api::limit::Limits;
 use crate::api::look::Looks;
 use crate::api::strangers::Strangers;
+use crate::api::token_changes::TokenChanges;
 use crate::config;
 use crate::config::tenants::Identity;
 
@@ -124,6 +126,7 @@ pub struct State {
     keys: KeyCache,
     jwt: Issuers,
     limits: Limits,
+    token_changes: TokenChanges,
     looks: Looks,
     strangers: Strangers,
 }
@@ -146,6 +149,7 @@ impl Api {
             keys: KeyCache::new(settings.key_cache),
             jwt: Issuers::new(tenants.values(), &settings, &clock, &fetch),
             limits: Limits::new(&settings),
+            token_changes: TokenChanges::new(settings.token_changes),
             looks: Looks::default(),
             strangers: Strangers::default(),
             registry,

@@ -40,6 +40,8 @@ section! {
         pub subject_rate: u32 = 60_000, within 1..=1_000_000;
         /// Requests that an address, a user or a key may make at once before its rate applies.
         pub burst: u32 = 200, within 1..=100_000;
+        /// How often an hour the push tokens of one mailbox may change on this node; registering a device with what it has is no change.
+        pub token_changes: usize = 20, within 1..=10_000;
         /// How long an API key is believed without asking the database again: a revoked key works at most this long.
         pub key_cache: Duration = Duration::from_secs(5), within Duration::ZERO..=Duration::from_secs(60);
         /// The shortest time between two reads of an identity provider's keys; a token with an unknown key id makes them be read.

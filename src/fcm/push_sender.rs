@@ -90,7 +90,12 @@ impl FcmSender {
         let mut renewed = false;
         loop {
             match self.attempt(deadline, push, validate_only, &access).await {
-                Reading::Settled(verdict) => return verdict,
+                Reading::Settled(verdict) => {
+                    if verdict == Verdict::Accepted {
+                        self.token.works(&access);
+                    }
+                    return verdict;
+                }
                 Reading::QuotaExceeded(verdict) => {
                     metrics::throttled(metrics::Peer::Fcm, 1);
                     return verdict;

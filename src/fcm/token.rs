@@ -29,10 +29,12 @@ const ASSERTION_LIFE_SECS: i64 = 3600;
 const MAX_ANSWER_BYTES: usize = 16 * 1024;
 /// Longest that one attempt may take.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
-/// After a failure nobody asks again for so long; a token that is still good is used meanwhile.
+/// After a failure nobody asks again for so long, doubled each time; a token that is still good is used meanwhile.
 const REST: Duration = Duration::from_secs(1);
-/// A token that took the place of a refused one and is refused this soon would not be helped by another.
-const TOO_YOUNG_TO_RENEW: Duration = Duration::from_secs(2);
+/// The longest such rest.
+const LONGEST_REST: Duration = Duration::from_secs(60);
+/// A token that took the place of a refused one, never worked and is refused this soon would not be helped by another.
+const TOO_YOUNG_TO_RENEW: Duration = Duration::from_secs(60);
 /// What a token lives that does not say how long.
 const DEFAULT_LIFE: Duration = Duration::from_secs(3600);
 
@@ -148,8 +150,8 @@ pub enum NoToken {
     },
 }
 
-/// What failed last, and until when that is taken for granted.
-type Failed = Option<(Monotonic, NoToken)>;
+/// What failed last, until when that is taken for granted, and how often in a row.
+type Failed = Option<(Monotonic, NoToken, u32)>;
 
 /// The token of one service account.
 pub struct AccessToken {
@@ -211,11 +213,22 @@ impl AccessToken {
     /// # Errors
     /// [`NoToken`]; [`NoToken::Refused`] when the refused one only just took the place of another, so that a third would fare no better.
     pub async fn renewed(&self, refused: &Access, deadline: Instant) -> Result<Access, NoToken> {
-        let in_use = self.held().is_some_and(|held| held.number == refused.number);
-        if in_use && refused.after_refusal && self.clock.monotonic().since(refused.made) < TOO_YOUNG_TO_RENEW {
+        let in_vain = self.held().is_some_and(|held| held.number == refused.number && held.after_refusal);
+        if in_vain && self.clock.monotonic().since(refused.made) < TOO_YOUNG_TO_RENEW {
             return Err(NoToken::Refused("fresh-token-refused".into()));
         }
         self.fetch_unless(deadline, true, |held, _| held.number != refused.number).await
+    }
+
+    /// A push with it was taken: refusals before that are over.
+    pub fn works(&self, access: &Access) {
+        if !access.after_refusal {
+            return;
+        }
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = current.as_mut().filter(|held| held.number == access.number) {
+            held.after_refusal = false;
+        }
     }
 
     fn held(&self) -> Option<Access> {
@@ -239,7 +252,8 @@ impl AccessToken {
     }
 
     async fn fetch(&self, deadline: Instant, after_refusal: bool, failed: &mut Failed) -> Result<Access, NoToken> {
-        if let Some((until, error)) = failed
+        let times = failed.as_ref().map_or(0, |(_, _, times)| *times);
+        if let Some((until, error, _)) = failed
             && self.clock.monotonic() < *until
         {
             return Err(error.clone());
@@ -250,11 +264,12 @@ impl AccessToken {
         let result = granted.map_err(late).and_then(|granted| self.keep(granted?, after_refusal));
         metrics::token_renewals(metrics::TokenSource::Fcm, result.is_ok().into(), 1);
         *failed = result.as_ref().err().map(|error| {
+            let own = (REST * (1 << times.min(6))).min(LONGEST_REST);
             let rest = match error {
-                NoToken::Unavailable { after: Some(after), .. } => REST.max(*after),
-                _ => REST,
+                NoToken::Unavailable { after: Some(after), .. } => own.max(*after),
+                _ => own,
             };
-            (self.clock.monotonic() + rest, error.clone())
+            (self.clock.monotonic() + rest, error.clone(), times + 1)
         });
         result
     }

@@ -132,6 +132,8 @@ label! {
         Subject = "subject",
         /// The number of requests under way.
         Load = "load",
+        /// The changes of push tokens of one mailbox.
+        Tokens = "tokens",
     }
 }
 

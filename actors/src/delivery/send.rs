@@ -27,6 +27,8 @@ use super::retry::Chance;
 pub const PUSHES_PER_DELIVERY: usize = 32;
 /// How often content is asked for before a push goes without details.
 const CONTENT_TRIES: u32 = 2;
+/// How long a delivery beside one that may hold for long holds content: one bad answer does not make a row of a push that would be taken a second later.
+const BRIEFLY: Duration = Duration::from_secs(5);
 /// What a delivery that rests costs besides its content: its actor.
 const ACTOR_BYTES: usize = 16 << 10;
 /// What a call to an edge may take beyond its own deadline before its answer is given up.
@@ -207,7 +209,7 @@ impl Sending {
             unread: order.unread.map_or(Unread::Wanted, |count| Unread::Known(Some(count))),
             budget,
             held: None,
-            hold_until: if order.hold { at + settings.hold_content } else { at },
+            hold_until: at + if order.hold { settings.hold_content } else { settings.hold_content.min(BRIEFLY) },
             give_up: at + longest(settings),
             marks: Vec::new(),
             retries: Vec::new(),

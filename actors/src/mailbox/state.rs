@@ -14,7 +14,7 @@ use crate::snapshot::Phase;
 use crate::time::Monotonic;
 
 /// How many deliveries of one mailbox may still be sending while the next collection begins.
-const MOST_SENDING: u8 = 2;
+const MOST_SENDING: u8 = 4;
 
 /// What a mailbox is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -250,7 +250,13 @@ impl Mailbox {
             Input::Watched(answer) => self.watched(now, answer, settings, &mut effects),
             Input::Collected { end, sending } => self.collected(now, end, sending, settings, &mut effects),
             Input::Settled { left } => self.settled(now, left, settings),
-            Input::Resume => self.resume(now),
+            Input::Resume => {
+                self.resume(now);
+                // Rows wait for no delivery that only rests for another try: its device is not theirs.
+                if self.sending > 0 && !self.rests() {
+                    effects.push(Effect::Settle { hand_over: false });
+                }
+            }
             Input::Room => self.room = Room::Given,
             Input::Reopened => self.reopened(now, settings),
             Input::Drain => {

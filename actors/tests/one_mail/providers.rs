@@ -1,5 +1,6 @@
 //! Push providers that are slow, away, or refuse.
 
+use postrider_actors::ports::push_sender::Verdict;
 use postrider_actors::snapshot::Control;
 use postrider_actors::testing::scripted::{Answer, Call};
 
@@ -155,4 +156,73 @@ async fn refused_credentials_pause_the_channel_and_forget_nobody() {
     world.push.always(None);
     world.push.until("it is announced", |sent| announced(sent, std::slice::from_ref(&item))).await;
     assert_eq!(world.store.read(|model| model.devices.len()), 1);
+}
+
+/// Twenty people with a phone each, who all had mail.
+async fn company(world: &World) -> Vec<String> {
+    let people: Vec<String> = (0..20).map(|number| format!("user{number}@example.com")).collect();
+    for smtp in &people {
+        world.register(smtp, "phone").await;
+    }
+    people
+}
+
+fn saying(verdict: Verdict) -> Option<Answer> {
+    Some(Answer::saying(verdict))
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_device_that_always_gets_the_worst_answer_delays_nobody_and_is_asked_seldom() {
+    let reason = || std::sync::Arc::<str>::from("x");
+    let table = [
+        ("later", saying(Verdict::Later { after: None, reason: reason() }), 100),
+        ("later, in 30 s", saying(Verdict::Later { after: Some(seconds(30)), reason: reason() }), 25),
+        ("no answer", saying(Verdict::Unknown { reason: reason() }), 100),
+        ("no answer for 15 s", Some(Answer::unknown().slow(seconds(15))), 25),
+        ("credentials", saying(Verdict::Credentials { reason: reason() }), 15),
+        ("gone", Some(Answer::gone(None)), 15),
+        ("undeliverable", saying(Verdict::Undeliverable { reason: reason() }), 70),
+        ("refused", Some(Answer::refused()), 130),
+    ];
+    for (what, answer, most) in table {
+        let world = World::new();
+        world.register_with(ADA, "tablet", "tablet", seconds(43_200)).await;
+        let (system, _) = world.one(ADA).await;
+        let people = company(&world).await;
+        world.until("all are live", || live(&system) == 21).await;
+        world.push.always_to("tablet", answer);
+        let mut worst = seconds(0);
+        for number in 0..60_usize {
+            let began = tokio::time::Instant::now();
+            let items = [world.mail.deliver(ADA), world.mail.deliver(&people[number % 20])];
+            world.push.until("both phones are told", |sent| announced(sent, &items)).await;
+            worst = worst.max(began.elapsed());
+            world.pass(seconds(5)).await;
+        }
+        let asked = world.push.sent().iter().filter(|sent| &*sent.push.token.0 == "tablet").count();
+
+        assert!(worst < seconds(1), "{what}: a phone waited {worst:?}");
+        assert!(asked <= most, "{what}: asked {asked} times in five minutes");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_refuses_everything_from_one_moment_on_gives_up_no_row() {
+    let world = World::new();
+    let (system, _) = world.one(ADA).await;
+    let people = company(&world).await;
+    world.until("all are live", || live(&system) == 21).await;
+    let first: Vec<ItemId> = people.iter().map(|smtp| world.mail.deliver(smtp)).collect();
+    world.push.until("all are announced", |sent| announced(sent, &first)).await;
+    world.push.always(Some(Answer::refused()));
+    let items: Vec<ItemId> = people.iter().map(|smtp| world.mail.deliver(smtp)).collect();
+    world.pass(seconds(600)).await;
+    let (_, _, dead, _) = rows(&world);
+    assert_eq!(dead, 0);
+    let asked = world.push.sent().len();
+    assert!(asked <= 20 + 60, "{asked} pushes in ten minutes");
+    world.push.always(None);
+    world.push.until("all are announced", |sent| announced(sent, &items)).await;
+    world.until("nothing is left", || rows(&world).0 == 0).await;
+    assert_eq!(rows(&world).2, 0);
 }

@@ -8,7 +8,7 @@ use crate::world::run;
 use crate::world::scheduler::SECOND;
 
 /// Within so many seeds a broken protocol is caught.
-const WITHIN: u64 = 100;
+const WITHIN: u64 = 200;
 
 /// The broken protocol is caught by that judge.
 #[track_caller]

@@ -212,7 +212,7 @@ fn each_verdict_does_what_it_says() {
     for (verdict, refused) in
         [(later(), true), (Verdict::Unknown { reason: reason() }, false), (Verdict::Credentials { reason: reason() }, true)]
     {
-        let mut outside = Outside::new(vec![outgoing(1, &[1])], Order { hold: false, ..order(Work::Sync) }, 1 << 20);
+        let mut outside = Outside::new(vec![outgoing(1, &[1])], Order { hold: false, ..order(Work::Sync) }, 0);
         outside.verdicts = vec![verdict.clone()];
         outside.run();
         assert_eq!(outside.retries.iter().map(|retry| retry.refused).collect::<Vec<_>>(), [refused], "{verdict:?}");

@@ -221,7 +221,7 @@ fn rows_that_wait_are_taken_up_first_and_only_when_nobody_holds_any() {
         "start-pending -> watch resend
          announced -> sync
          nothing
-         resume
+         resume -> settle
          settled -> resend
          nothing",
     );
@@ -242,9 +242,13 @@ fn rows_left_behind_are_taken_up_after_a_rest() {
 }
 
 #[test]
-fn two_deliveries_may_send_while_a_third_waits() {
+fn four_deliveries_may_send_while_a_fifth_waits() {
     check(
         "start -> watch sync
+         announced
+         +3000 mail -> sync
+         announced
+         +3000 mail -> sync
          announced
          +3000 mail -> sync
          announced

@@ -136,7 +136,7 @@ impl World {
             }
             Effect::Deliver(order) => {
                 assert!(self.collecting.is_none(), "two collections at a time");
-                assert!(!self.rests() && self.sending < 2);
+                assert!(!self.rests() && self.sending < 4);
                 assert!(order.work != Work::Resend || self.sending == 0, "rows that somebody may hold are taken up");
                 assert!(order.work != Work::Seed || std::mem::take(&mut self.room_given), "a page without room");
                 self.collecting = Some(order.work);
@@ -149,7 +149,7 @@ impl World {
                 self.room_asked = true;
             }
             Effect::GiveRoom => assert!(std::mem::take(&mut self.room_given), "no room to give back"),
-            Effect::Settle { hand_over } => assert!(if *hand_over { self.held == Some(false) } else { self.draining }),
+            Effect::Settle { hand_over } => assert!(if *hand_over { self.held == Some(false) } else { self.draining || self.sending > 0 }),
             Effect::GiveUpAll => {
                 assert!(self.collecting.is_some() || self.sending > 0, "nothing to give up");
                 (self.collecting, self.sending) = (None, 0);
@@ -174,7 +174,7 @@ impl World {
         }
         // Somebody acts: the clock, or an answer that is owed.
         assert!(due != Monotonic::NEVER || self.sending > 0 || self.room_asked, "nothing is due");
-        let waits = self.parked || self.collecting.is_some() || self.sending >= 2;
+        let waits = self.parked || self.collecting.is_some() || self.sending >= 4;
         if self.mail_owed && !waits {
             let latest = self.now + settings.retry_max + Duration::from_secs(101);
             assert!(due <= latest, "mail is forgotten until {due:?}");
