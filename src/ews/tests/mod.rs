@@ -5,6 +5,7 @@ mod corrupt;
 mod faults;
 mod harness;
 mod isolation;
+mod loops;
 mod metrics;
 mod regroup;
 mod shadow;
