@@ -28,12 +28,12 @@ fn code() -> String {
 }
 
 fn lost_at_once(world: &World) {
-    let mail = world.mail.clone();
+    let world = world.clone();
     tokio::spawn(async move {
         loop {
-            tokio::time::sleep(millis(20)).await;
-            if mail.watchers(ADA) > 0 {
-                mail.lose_subscription(ADA, true);
+            world.pass(millis(20)).await;
+            if world.mail.watchers(ADA) > 0 {
+                world.mail.lose_subscription(ADA, true);
             }
         }
     });
@@ -43,7 +43,7 @@ fn flood(world: &World, hint: fn(&World) -> Hint) {
     let world = world.clone();
     tokio::spawn(async move {
         loop {
-            tokio::time::sleep(millis(50)).await;
+            world.pass(millis(50)).await;
             world.mail.hint(ADA, hint(&world));
         }
     });
