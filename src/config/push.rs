@@ -124,13 +124,11 @@ impl Apns {
             problems.file(format!("{at}.roots"), path);
         }
         problems.secret(&format!("{at}.key"), &self.key);
-        match self.key.read() {
-            Ok(key) => {
-                if let Err(error) = crate::apns::key_problem(&key) {
-                    problems.add(format!("{at}.key"), error);
-                }
-            }
-            Err(_) => {}
+        // A key that cannot be read was told above.
+        if let Ok(key) = self.key.read()
+            && let Err(error) = crate::apns::key_problem(&key)
+        {
+            problems.add(format!("{at}.key"), error);
         }
     }
 }
@@ -146,13 +144,10 @@ impl Fcm {
             problems.add(format!("{at}.token_hosts"), "names no host: no token could be fetched");
         }
         problems.secret(&format!("{at}.service_account"), &self.service_account);
-        match self.service_account.read() {
-            Ok(account) => {
-                if let Err(error) = crate::fcm::service_account_problem(&account, self) {
-                    problems.add(format!("{at}.service_account"), error);
-                }
-            }
-            Err(_) => {}
+        if let Ok(account) = self.service_account.read()
+            && let Err(error) = crate::fcm::service_account_problem(&account, self)
+        {
+            problems.add(format!("{at}.service_account"), error);
         }
     }
 }

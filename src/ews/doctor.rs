@@ -69,7 +69,7 @@ impl EwsMailSource {
         let told = Teller(hears);
         let auth = match self.watching.tenant(&mailbox.tenant) {
             Ok(tenant) => &tenant.access.auth,
-            Err(error) => return told.bad("server", format!("find the server of {}", mailbox.smtp.as_str()), &error.into()),
+            Err(error) => return told.bad("server", format!("find the server of {}", mailbox.smtp.as_str()), &error),
         };
         if let Some(failed) = authorized(&**auth, &told).await {
             return Some(failed);

@@ -154,7 +154,7 @@ impl EwsError {
             Self::Fault(_) | Self::Forbidden(_) | Self::Redirect(_) | Self::TooLong(_) | Self::Answer(AnswerError::WrongOperation) => {
                 Sign::Alive
             }
-            Self::Status(status) if matches!(status, 400..=407 | 409..=428 | 430..=499) => Sign::Alive,
+            Self::Status(400..=407 | 409..=428 | 430..=499) => Sign::Alive,
             Self::Status(_) | Self::Transport(_) | Self::Deadline | Self::Answer(_) => Sign::Trouble,
             Self::Silence(_) | Self::NoTurn | Self::Unauthorized | Self::UnauthorizedInBurst | Self::Auth(_) | Self::Locate(_) => {
                 Sign::Nothing

@@ -127,9 +127,9 @@ impl ClientCredentials {
         let unavailable = |code: &str| AuthError::Unavailable { code: code.to_owned() };
         let answer = tokio::time::timeout(DEADLINE, asked).await.map_err(|_| unavailable("TokenDeadline"))?;
         let answer = answer.map_err(|error| match error {
-            RequestTokenError::ServerResponse(refusal) => AuthError::Refused {
-                code: refusal_code(&refusal.error().to_string(), refusal.error_description().map_or("", String::as_str)),
-            },
+            RequestTokenError::ServerResponse(refusal) => {
+                AuthError::Refused { code: refusal_code(refusal.error().as_ref(), refusal.error_description().map_or("", String::as_str)) }
+            }
             RequestTokenError::Request(cause) => AuthError::Unavailable { code: cause.0.code.to_string() },
             RequestTokenError::Parse(..) | RequestTokenError::Other(_) => unavailable("TokenMalformed"),
         })?;

@@ -271,8 +271,8 @@ async fn an_expired_a_misnamed_and_a_stranger_s_certificate_are_refused() {
     let expired = |authority: &Authority| authority.expired_server_config(&["localhost"], &[ALPN_HTTP_1_1]);
     let misnamed = |authority: &Authority| authority.wrong_name_server_config(&[ALPN_HTTP_1_1]);
     let stranger = |_: &Authority| Authority::new().server_config(&["localhost"], &[ALPN_HTTP_1_1]);
-    let all: [(&dyn Fn(&Authority) -> rustls::ServerConfig, &str); 3] =
-        [(&expired, "Expired"), (&misnamed, "NotValidForName"), (&stranger, "BadSignature")];
+    type Tls<'a> = &'a dyn Fn(&Authority) -> rustls::ServerConfig;
+    let all: [(Tls<'_>, &str); 3] = [(&expired, "Expired"), (&misnamed, "NotValidForName"), (&stranger, "BadSignature")];
     for (tls, code) in all {
         let company = Company::different(Different { tls, ..Different::default() }).await;
         let error = company.source.unread(&mailbox(1)).await.unwrap_err();
