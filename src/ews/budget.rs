@@ -108,8 +108,10 @@ pub enum Sign {
     Alive,
     /// It wants silence for so long.
     Silence(Duration),
-    /// It did not answer, or not with anything of its own.
+    /// It, or something before it, says that it cannot answer for the mailbox.
     Trouble,
+    /// It did not answer, or not with anything of its own; the caller says when the mailbox asks again.
+    Stumble,
     /// Nothing.
     Nothing,
 }
@@ -142,6 +144,11 @@ impl Attempt {
             Sign::Trouble => {
                 let pace = Pace { first: budget.settings.retry_first, limit: budget.settings.busy_silence };
                 state.health.failed(now, begun, pace, share)
+            }
+            Sign::Stumble => {
+                let pace = Pace { first: budget.settings.retry_first, limit: budget.settings.busy_silence };
+                state.health.stumbled(now, begun, pace, share);
+                Duration::ZERO
             }
             Sign::Nothing => {
                 state.health.gave_up(self.probe);

@@ -155,7 +155,8 @@ impl EwsError {
                 Sign::Alive
             }
             Self::Status(400..=407 | 409..=428 | 430..=499) => Sign::Alive,
-            Self::Status(_) | Self::Transport(_) | Self::Deadline | Self::Answer(_) => Sign::Trouble,
+            Self::Status(429 | 502..=504) => Sign::Trouble,
+            Self::Status(_) | Self::Transport(_) | Self::Deadline | Self::Answer(_) => Sign::Stumble,
             Self::Silence(_) | Self::NoTurn | Self::Unauthorized | Self::UnauthorizedInBurst | Self::Auth(_) | Self::Locate(_) => {
                 Sign::Nothing
             }

@@ -179,6 +179,14 @@ impl Health {
         }
     }
 
+    /// A call failed in a way that another call of the mailbox need not share, such as an answer that cannot be read: it counts, and the mailbox may ask on.
+    pub fn stumbled(&mut self, now: Instant, begun: Begun<'_>, pace: Pace, share: f64) {
+        self.failed(now, begun, pace, share);
+        if let Some(failing) = begun.mailbox.and_then(|mailbox| self.failing.get_mut(mailbox)) {
+            failing.until = now;
+        }
+    }
+
     /// A call failed: says how long its mailbox is left alone.
     pub fn failed(&mut self, now: Instant, begun: Begun<'_>, pace: Pace, share: f64) -> Duration {
         let knew = begun.mailbox.is_some_and(|mailbox| self.is_failing(mailbox));

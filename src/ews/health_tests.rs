@@ -99,6 +99,20 @@ fn failures_of_one_moment_count_once() {
 }
 
 #[test]
+fn a_mailbox_that_stumbled_may_ask_on_and_counts_all_the_same() {
+    let (mut health, mut now) = (Health::default(), Instant::now());
+    for mailbox in ["a", "b", "c"] {
+        let Decision::Go(probe) = health.ask(now, Some(mailbox)) else { panic!("it may") };
+        let begun = Begun { mailbox: Some(mailbox), at: now, probe };
+        now += Duration::from_millis(10);
+        health.stumbled(now, begun, PACE, 1.0);
+        assert_eq!(health.refusal(now, Some(mailbox)).is_some(), mailbox == "c", "only once the server is silent");
+        now += Duration::from_millis(1);
+    }
+    assert!(!health.is_open());
+}
+
+#[test]
 fn an_answer_between_clears_what_was_held_against_the_server() {
     let (mut health, mut now) = (Health::default(), Instant::now());
     for round in 0..50 {
