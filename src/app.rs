@@ -102,7 +102,7 @@ impl Node {
             cluster: store.cluster.clone(),
             control: control.clone(),
             clock: clock.clone(),
-            settings: config.api.clone(),
+            settings: crate::descriptors::within(crate::descriptors::limit(), config),
             tenants: config.tenant.iter().map(|(name, settings)| Tenant::new(name, settings)).collect(),
             metrics_text,
             fetch: Arc::new(HttpFetch(crate::http::client(&outgoing)?)),

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
+pub mod descriptors;
 pub mod ews;
 pub mod exchange;
 pub mod fcm;
@@ -19,5 +20,6 @@ pub mod notification;
 pub mod peers;
 pub mod probe;
 pub mod push_sender;
+pub mod repeats;
 pub mod store;
 pub mod telemetry;

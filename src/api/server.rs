@@ -3,24 +3,16 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum_server::Handle;
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use hyper_util::rt::TokioTimer;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::guard::Guard;
+use crate::api::seats::Seats;
 use crate::api::tls::{Certificate, TlsError};
-use crate::api::{Api, routes};
+use crate::api::{Api, routes, serving};
 use crate::config::api::Api as ApiSettings;
-
-/// The largest head of a request, bytes: a token of 8 KB and then some.
-const HEAD_MAX: usize = 32 * 1024;
-/// Requests at a time on one HTTP/2 connection.
-const STREAMS_MAX: u32 = 64;
+use crate::descriptors;
 
 /// Why the API cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -143,14 +135,17 @@ impl Server {
                 None => stop.cancelled().await,
             }
         };
+        let seats = |all| Seats::new(all, settings.max_connections_per_address, settings.trusted_proxies.clone());
+        let admin_seats = descriptors::admin(settings.max_connections);
         let both = async {
             let admin = async {
                 match admin {
-                    Some((listener, routes)) => one(listener, routes, tls.clone(), &settings, &stop).await,
+                    Some((listener, routes)) => serving::serve(listener, routes, tls.clone(), &settings, seats(admin_seats), &stop).await,
                     None => Ok(()),
                 }
             };
-            tokio::try_join!(one(public.0, public.1, tls.clone(), &settings, &stop), admin)
+            let phones = seats(settings.max_connections);
+            tokio::try_join!(serving::serve(public.0, public.1, tls.clone(), &settings, phones, &stop), admin)
         };
         let (served, ()) = tokio::join!(both_or_stop(both, &stop), reloader);
         served
@@ -162,50 +157,4 @@ async fn both_or_stop(both: impl Future<Output = io::Result<((), ())>>, stop: &C
     let served = both.await;
     stop.cancel();
     served.map(|_| ()).map_err(ServeError::Ended)
-}
-
-async fn one(
-    listener: TcpListener,
-    routes: Router,
-    tls: Option<RustlsConfig>,
-    settings: &ApiSettings,
-    stop: &CancellationToken,
-) -> io::Result<()> {
-    let handle = Handle::new();
-    let guard = Guard::new(settings);
-    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
-    let mut server = axum_server::from_tcp(listener)?.handle(handle.clone());
-    configure(&mut server, settings);
-    let ended = stop.clone();
-    let drain = settings.drain.max(Duration::from_millis(1));
-    let ending = async move {
-        ended.cancelled().await;
-        handle.graceful_shutdown(Some(drain));
-    };
-    let serving = async move {
-        match tls {
-            Some(config) => {
-                let acceptor = RustlsAcceptor::new(config).handshake_timeout(settings.read_timeout).acceptor(guard);
-                server.acceptor(acceptor).serve(service).await
-            }
-            None => server.acceptor(guard).serve(service).await,
-        }
-    };
-    tokio::pin!(serving);
-    tokio::select! {
-        served = &mut serving => served,
-        () = ending => serving.await,
-    }
-}
-
-fn configure<A>(server: &mut axum_server::Server<SocketAddr, A>, settings: &ApiSettings) {
-    let builder = server.http_builder();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(settings.read_timeout).max_buf_size(HEAD_MAX).max_headers(64);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(u32::try_from(HEAD_MAX).unwrap_or(u32::MAX))
-        .keep_alive_interval(settings.idle_timeout)
-        .keep_alive_timeout(settings.read_timeout);
 }

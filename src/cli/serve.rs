@@ -28,6 +28,13 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let config = args.config.load()?;
     crate::telemetry::logs::init(&config.telemetry).map_err(|text| Failure::error(Exit::Usage, text))?;
+    if let Err(error) = crate::descriptors::raise() {
+        tracing::warn!(%error, "the limit of file descriptors cannot be raised");
+    }
+    // No core dump and no other process of the same user shows the secrets that the memory holds.
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "the process cannot be closed to other processes of its user");
+    }
     runtime(&config)?.block_on(node(config))
 }
 
@@ -45,6 +52,7 @@ async fn node(config: Config) -> anyhow::Result<Exit> {
     let metrics = start_metrics()?;
     let stop = CancellationToken::new();
     tokio::spawn(signalled(stop.clone()));
+    tokio::spawn(crate::descriptors::watch());
     // From here on it ends nothing, also before there is anything to be read again.
     let hung_up = signal(SignalKind::hangup()).context("SIGHUP cannot be listened to")?;
     let node = Node::start(&config, metrics).await.map_err(|error| match &error {

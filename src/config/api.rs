@@ -26,12 +26,14 @@ section! {
         pub request_timeout: Duration = Duration::from_secs(10), within Duration::from_millis(100)..=Duration::from_secs(60);
         /// How long a caller may take for the TLS handshake, for the head of a request (with HTTP/1.1 the pause before it counts), and for its body.
         pub read_timeout: Duration = Duration::from_secs(10), within Duration::from_millis(100)..=Duration::from_secs(60);
-        /// How long nothing may move on a connection before it is closed; HTTP/2 connections are asked for a sign of life then.
+        /// How long nothing may move on a connection, and how long no request may be under way on it, before it is closed.
         pub idle_timeout: Duration = Duration::from_secs(60), within Duration::from_millis(100)..=Duration::from_secs(600);
         /// The largest request body.
         pub body_limit: Bytes = Bytes::kib(16), within Bytes::kib(1)..=Bytes::mib(1);
-        /// Connections open at a time, for each address listened on; further ones are closed at once.
+        /// Connections open at a time, further ones are closed at once. `admin_listen` has an eighth as many beside them, at least 16. Fewer if the process may not have so many file descriptors, of which outgoing connections keep their part.
         pub max_connections: usize = 4_096, within 1..=100_000;
+        /// Connections open at a time of one address (an IPv6 /64 counts as one); `trusted_proxies` may have more. A sixteenth of all is kept for addresses that have none.
+        pub max_connections_per_address: usize = 256, within 1..=100_000;
         /// Requests under way at a time; further ones are answered 503 at once.
         pub max_requests: usize = 512, within 1..=10_000;
         /// Requests a minute from one caller address (an IPv6 /64 counts as one), before any signature or key is looked at.

@@ -134,6 +134,18 @@ label! {
         Load = "load",
         /// The changes of push tokens of one mailbox.
         Tokens = "tokens",
+        /// The number of connections, of all or of one address.
+        Connections = "connections",
+    }
+}
+
+label! {
+    /// What was to be opened.
+    pub enum Descriptors {
+        /// A connection that somebody made to us.
+        Accept = "accept",
+        /// Anything else.
+        Open = "open",
     }
 }
 
@@ -217,6 +229,8 @@ catalog! {
     histogram api_request_seconds(route: Route) = "postrider_api_request_seconds", Quick;
     /// Requests to the API that were refused because there were too many.
     counter api_limited(by: LimitedBy) = "postrider_api_limited_total";
+    /// How often no file descriptor was left.
+    counter descriptors_ran_out(at: Descriptors) = "postrider_descriptors_ran_out_total";
     /// Requests to the API of callers who were not recognised: no credentials, wrong ones, or a user's at an admin route.
     counter api_unrecognised() = "postrider_api_unrecognised_total";
     /// Time of one statement or transaction of the database, its wait for a connection included.

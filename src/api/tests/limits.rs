@@ -143,3 +143,74 @@ async fn what_is_no_http_does_no_harm() {
     assert!(said.await.unwrap().iter().all(|text| !text.contains("200 OK")));
     world.get("/healthz", "").await.is(200);
 }
+
+/// What a healthy caller from another address gets.
+async fn from_elsewhere(base: &str) -> u16 {
+    let elsewhere = reqwest::Client::builder()
+        .no_proxy()
+        .tls_backend_preconfigured(no_tls())
+        .local_address("127.0.0.2".parse::<std::net::IpAddr>().unwrap());
+    let elsewhere = elsewhere.timeout(Duration::from_secs(10)).build().unwrap();
+    elsewhere.get(format!("{base}/readyz")).send().await.map_or(0, |answer| answer.status().as_u16())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_cannot_take_all_connections() {
+    let world = start(|settings| (settings.max_connections, settings.max_connections_per_address) = (200, 50)).await;
+    let address = world.base.strip_prefix("http://").unwrap().to_owned();
+    let held = tokio::task::spawn_blocking(move || {
+        let mut held: Vec<TcpStream> = (0..400).map(|_| TcpStream::connect(&address).unwrap()).collect();
+        // Those beyond the bound were closed at once: the others wait for a request.
+        let open = |stream: &mut TcpStream| {
+            stream.set_nonblocking(true).unwrap();
+            matches!(stream.read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+        };
+        let patience = std::time::Instant::now() + Duration::from_secs(5);
+        while held.iter_mut().filter_map(|stream| open(stream).then_some(())).count() > 50 {
+            assert!(std::time::Instant::now() < patience, "they are not closed");
+        }
+        held
+    });
+    let held = held.await.unwrap();
+    assert_eq!(from_elsewhere(&world.base).await, 200);
+    drop(held);
+}
+
+/// HTTP/2's preface and an empty SETTINGS frame.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// A PING frame.
+const PING: &[u8] = b"\0\0\x08\x06\0\0\0\0\0pingping";
+
+/// Writes `first`, then `then` again and again until the server closes the connection; says how long that took.
+fn until_closed(address: &str, first: &[u8], then: &[u8]) -> Duration {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let began = std::time::Instant::now();
+    stream.write_all(first).unwrap();
+    let mut said = [0; 1024];
+    while began.elapsed() < Duration::from_secs(20) {
+        match stream.read(&mut said) {
+            Ok(0) => break,
+            Err(error) if !matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => break,
+            _ if stream.write_all(then).is_err() => break,
+            _ => {}
+        }
+    }
+    began.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_on_which_no_request_comes_ends_whatever_else_moves() {
+    let world = start(|settings| {
+        (settings.read_timeout, settings.idle_timeout, settings.request_timeout) =
+            (Duration::from_millis(400), Duration::from_millis(600), Duration::from_millis(200))
+    })
+    .await;
+    let address = world.base.strip_prefix("http://").unwrap().to_owned();
+    let took = tokio::task::spawn_blocking(move || {
+        let dripped = until_closed(&address, b"PRI", b"");
+        [until_closed(&address, PREFACE, PING), until_closed(&address, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n", b""), dripped]
+    });
+    let took = took.await.unwrap();
+    assert!(took.iter().all(|took| *took < Duration::from_secs(5)), "with pings, after an answer, in the middle of the preface: {took:?}");
+}
