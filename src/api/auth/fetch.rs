@@ -46,10 +46,16 @@ impl Fetch for HttpFetch {
     }
 }
 
+/// An error with what the layers below said of it, down to the lowest one.
+fn causes(error: &dyn std::error::Error) -> String {
+    let below = std::iter::successors(error.source(), |error| error.source());
+    below.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
+}
+
 impl HttpFetch {
     async fn read(&self, url: &str) -> Result<Vec<u8>, FetchError> {
         let url = reqwest::Url::parse(url).ok().filter(|url| url.scheme() == "https").ok_or(FetchError::Address)?;
-        let unreachable = |error: reqwest::Error| FetchError::Unreachable(error.without_url().to_string());
+        let unreachable = |error: reqwest::Error| FetchError::Unreachable(causes(&error.without_url()));
         let mut answer = self.0.get(url.clone()).header("accept", "application/json").send().await.map_err(unreachable)?;
         if *answer.url() != url {
             return Err(FetchError::Address);

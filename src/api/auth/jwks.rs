@@ -122,13 +122,8 @@ impl KeySet {
         if let Some(key) = self.current_within(self.keep).and_then(|keys| keys.find(kid, algorithm)) {
             return Ok(key);
         }
-        if let Some(key) = self.current_within(self.stale).and_then(|keys| keys.find(kid, algorithm)) {
-            if let Ok(turn) = self.reading.clone().try_lock_owned() {
-                let _under_way = self.read_if_due(turn);
-            }
-            return Ok(key);
-        }
-        let up_to_date = self.refresh().await;
+        // Past `keep` a key is believed only after a reading, or after one that failed: it may have been withdrawn.
+        let up_to_date = self.refresh(self.clock.monotonic()).await.ok_or(KeyError::Unavailable)?;
         let keys = self.current_within(self.stale).ok_or(KeyError::Unavailable)?;
         keys.find(kid, algorithm).ok_or(if up_to_date { KeyError::Unknown } else { KeyError::Unavailable })
     }
@@ -137,17 +132,18 @@ impl KeySet {
         self.current.load_full().filter(|keys| self.clock.monotonic() < keys.read_at + limit)
     }
 
-    /// Waits for keys that are read unless that was tried a moment ago; whoever comes meanwhile waits for the same reading. Says whether the last reading brought keys.
-    async fn refresh(self: &Arc<Self>) -> bool {
-        let Ok(_waiting) = self.waiting.try_acquire() else { return false };
+    /// Waits for keys that are read unless that was tried a moment ago; whoever comes meanwhile waits for the same reading. Says whether a reading that began after
+    /// the token `came` brought keys: an older one may have missed the token's key. `None`: no reading ended in time, or there was no room to wait for it.
+    async fn refresh(self: &Arc<Self>, came: Monotonic) -> Option<bool> {
+        let Ok(_waiting) = self.waiting.try_acquire() else { return None };
         let read = async {
             let turn = self.reading.clone().lock_owned().await;
             match self.read_if_due(turn) {
                 Ok(reader) => reader.await.unwrap_or(false),
-                Err(turn) => turn.as_ref().is_some_and(|last| last.done),
+                Err(turn) => turn.as_ref().is_some_and(|last| last.done && last.began >= came),
             }
         };
-        tokio::time::timeout(WAIT, read).await.unwrap_or(false)
+        tokio::time::timeout(WAIT, read).await.ok()
     }
 
     /// Begins to read in a task of its own, which goes on if the caller who wanted the keys leaves; gives the turn back if it is too early.

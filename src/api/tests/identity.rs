@@ -198,16 +198,33 @@ async fn keys_are_read_again_for_an_unknown_key_id_but_not_more_often_than_allow
     world.put(PHONE, &ec().sign(Algorithm::ES256, &claims()), GOOD).await.is(201);
     let rotated = Pair::ec("e2");
     let token = rotated.sign(Algorithm::ES256, &claims());
+    // At the same moment as the reading: it may be known already.
+    world.clock.advance(Duration::from_millis(1));
     for _ in 0..5 {
-        world.put(PHONE, &token, GOOD).await.problem(401, "unauthenticated");
+        let refused = world.put(PHONE, &token, GOOD).await;
+        assert!(refused.problem(503, "identity-provider-unavailable").retry_after.is_some(), "no reading began since it came");
     }
     assert_eq!(world.documents.reads.load(Ordering::SeqCst), 1, "the last reading was a moment ago");
     world.documents.publish(KEYS, json!({"keys": [rotated.published()]}));
     world.clock.advance(Duration::from_secs(30));
+    let made_up = Pair::ec("e3").sign(Algorithm::ES256, &claims());
     let many = futures_util::future::join_all((0..20).map(|_| world.put(PHONE, &token, GOOD))).await;
     assert!(many.iter().all(|answer| answer.status == 200));
     assert_eq!(world.documents.reads.load(Ordering::SeqCst), 2, "twenty callers, one reading");
+    world.clock.advance(Duration::from_secs(30));
+    world.put(PHONE, &made_up, GOOD).await.problem(401, "unauthenticated");
     world.put(PHONE, &ec().sign(Algorithm::ES256, &claims()), GOOD).await.problem(401, "unauthenticated");
+    assert_eq!(world.documents.reads.load(Ordering::SeqCst), 3, "a reading that began since says that they are wrong");
+}
+
+#[tokio::test]
+async fn a_withdrawn_key_is_not_believed_once_more() {
+    let world = world().await;
+    let token = ec().sign(Algorithm::ES256, &with("exp", json!(NOW_SECONDS + 1_000_000)));
+    world.put(PHONE, &token, GOOD).await.is(201);
+    world.documents.publish(KEYS, json!({"keys": [rsa().published()]}));
+    world.clock.advance(Duration::from_secs(3_600));
+    world.put(PHONE, &token, GOOD).await.problem(401, "unauthenticated");
 }
 
 #[tokio::test]
