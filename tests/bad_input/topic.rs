@@ -42,7 +42,7 @@ async fn nobody_is_forgotten(known: bool, reason: &str) {
     assert!(refused, "{} x {reason}\n{}\n{}", refusals(), world.simulators.ledger().judge(), first.log());
     let forgotten = world.driver(&first).forgotten_without_reason(&fleet.phones).await;
     assert!(forgotten.is_empty(), "{forgotten:?}\n{}", first.log());
-    first.until("a word about it", async |node| node.log().contains("its topic, environment, project or credentials seem wrong")).await;
+    first.until("a word about it", async |node| node.log().contains("pushes of this app are kept and tried again later")).await;
     first.signal(Signal::TERM);
     let (code, log) = first.ended().await;
     assert_eq!(code, Some(0), "{log}");
